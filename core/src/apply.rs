@@ -1,0 +1,275 @@
+//! Apply: committed entries, in log order, become State; the only writer of it.
+//!
+//! A function of State and entry alone, spread over turns when an entry touches many keys: what it
+//! writes becomes visible when it ends. A crash in between is nothing, since State is memory.
+//!
+//! Source: etcd 3.7.1 `server/etcdserver/apply/`; order of the checks: WR-0 (9) to (15).
+
+use std::collections::VecDeque;
+
+use raft::eraftpb::{ConfChange, ConfChangeType};
+
+use crate::base::{LeaseId, LogIndex, MemberId, Term};
+use crate::codec::{DecodeError, Decoder, Encoder};
+use crate::command::{Action, Command, RequestId};
+use crate::raft::{Committed, Payload};
+use crate::request::{Alarm, Member, Request, Response};
+use crate::state::State;
+use crate::status::Status;
+use crate::txn::{RevokeRun, TxnRun, has_put};
+
+/// An entry whose effects are all in State.
+#[derive(Debug)]
+pub struct Applied {
+    pub index: LogIndex,
+    pub term: Term,
+    /// Who waits for `result`, if anybody does.
+    pub id: RequestId,
+    pub result: Option<Result<Response, Status>>,
+    pub change: Change,
+}
+
+/// What beside State itself a member has to act on.
+#[derive(Debug, PartialEq)]
+pub enum Change {
+    None,
+    /// A leader's first entry of its term.
+    TermStarted,
+    Conf(Box<ConfChange>),
+    Granted {
+        id: LeaseId,
+        ttl: i64,
+    },
+    Revoked {
+        id: LeaseId,
+    },
+    Published {
+        member: MemberId,
+    },
+}
+
+/// An entry that this binary must not skip and cannot carry out: the member halts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    pub index: LogIndex,
+    pub why: &'static str,
+}
+
+/// Applies entries one by one; holds the one that is not finished.
+#[derive(Default)]
+pub struct Applier {
+    current: Option<Current>,
+}
+
+struct Current {
+    index: LogIndex,
+    term: Term,
+    id: RequestId,
+    run: Run,
+}
+
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is nearly always a write")]
+enum Run {
+    Write(TxnRun),
+    Revoke(LeaseId, RevokeRun),
+}
+
+impl Applier {
+    /// Whether an entry is half done: its revision is open.
+    pub fn is_busy(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// Works on the entry at hand or the next of `queue`; `None` when work or entries ran out.
+    pub fn step(
+        &mut self,
+        state: &mut State,
+        queue: &mut VecDeque<Committed>,
+        work: &mut u32,
+    ) -> Result<Option<Applied>, Unreadable> {
+        if self.current.is_none() {
+            if *work == 0 {
+                return Ok(None);
+            }
+            *work -= 1;
+            let Some(entry) = queue.pop_front() else { return Ok(None) };
+            assert_eq!(entry.index.0, state.applied.0 + 1, "entries are applied in log order");
+            if let Some(applied) = self.start(state, entry)? {
+                return Ok(Some(finish(state, applied)));
+            }
+        }
+        let current = self.current.as_mut().expect("started above");
+        let done = match &mut current.run {
+            Run::Write(run) => run.step(&mut state.kv, &mut state.leases, work).map(|r| (r, Change::None)),
+            Run::Revoke(lease, run) => {
+                let lease = *lease;
+                run.step(&mut state.kv, &mut state.leases, work).map(|_| {
+                    state.leases.remove(lease);
+                    (Ok(Response::LeaseRevoke { header: Default::default() }), Change::Revoked { id: lease })
+                })
+            }
+        };
+        let Some((result, change)) = done else { return Ok(None) };
+        let Current { index, term, id, .. } = self.current.take().expect("in use above");
+        Ok(Some(finish(state, Applied { index, term, id, result: Some(result), change })))
+    }
+
+    /// Carries out a small entry, or makes a large one current.
+    fn start(&mut self, state: &mut State, entry: Committed) -> Result<Option<Applied>, Unreadable> {
+        let Committed { index, term, payload } = entry;
+        let unreadable = |error: DecodeError| Unreadable { index, why: error.0 };
+        let without_answer =
+            |change| Some(Applied { index, term, id: RequestId::default(), result: None, change });
+        let command = match payload {
+            Payload::Empty => return Ok(without_answer(Change::TermStarted)),
+            Payload::Conf(bytes) => {
+                let (change, member) = decode_conf(&bytes).map_err(unreadable)?;
+                apply_conf(state, &change, member);
+                return Ok(without_answer(Change::Conf(Box::new(change))));
+            }
+            Payload::Command(bytes) => Command::decode(bytes).map_err(unreadable)?,
+        };
+        let id = command.header.id;
+        if !state.seen.admit(id) {
+            return Ok(without_answer(Change::None));
+        }
+        if let Err(status) = check_alarms(state, &command.action) {
+            return Ok(Some(Applied { index, term, id, result: Some(Err(status)), change: Change::None }));
+        }
+        let run = match command.action {
+            Action::Put(put) => Run::Write(TxnRun::put(put)),
+            Action::DeleteRange(delete) => Run::Write(TxnRun::delete_range(delete)),
+            Action::Txn(txn) => Run::Write(TxnRun::txn(txn)),
+            Action::LeaseRevoke { id: lease } if state.leases.exists(lease) => {
+                Run::Revoke(lease, RevokeRun::new(lease))
+            }
+            small => {
+                let (result, change) = apply_small(state, small);
+                return Ok(Some(Applied { index, term, id, result: Some(result), change }));
+            }
+        };
+        self.current = Some(Current { index, term, id, run });
+        Ok(None)
+    }
+}
+
+/// Moves the applied index and completes the answer's header.
+fn finish(state: &mut State, mut applied: Applied) -> Applied {
+    state.applied = applied.index;
+    state.applied_term = applied.term;
+    if let Some(Ok(response)) = &mut applied.result {
+        let header = state.header();
+        let slot = response.header_mut().expect("every answer of apply has a header");
+        *slot = header;
+    }
+    applied
+}
+
+/// WR-0 (9) and (10); COR-1, QUO-4.
+fn check_alarms(state: &State, action: &Action) -> Result<(), Status> {
+    let (grows, writes) = match action {
+        Action::Put(_) | Action::LeaseGrant { .. } => (true, true),
+        Action::Txn(txn) => (has_put(txn), true),
+        Action::DeleteRange(_) | Action::Compact { .. } | Action::LeaseRevoke { .. } => (false, true),
+        Action::Alarm { .. } | Action::Publish { .. } => (false, false),
+    };
+    if writes && state.has_alarm(Alarm::Corrupt) {
+        return Err(Status::Corrupt);
+    }
+    if grows && state.has_alarm(Alarm::NoSpace) {
+        return Err(Status::NoSpace);
+    }
+    Ok(())
+}
+
+fn apply_small(state: &mut State, action: Action) -> (Result<Response, Status>, Change) {
+    let header = Default::default();
+    match action {
+        Action::Compact { revision } => (apply_compact(state, revision), Change::None),
+        Action::LeaseGrant { id, ttl } => match state.leases.grant(id, ttl) {
+            Ok(()) => (Ok(Response::LeaseGrant { header, id, ttl }), Change::Granted { id, ttl }),
+            Err(status) => (Err(status), Change::None),
+        },
+        Action::LeaseRevoke { .. } => (Err(Status::LeaseNotFound), Change::None),
+        Action::Alarm { activate, member, alarm } => {
+            let touched = match (activate, alarm) {
+                (_, Alarm::None) => false,
+                (true, alarm) => {
+                    state.alarms.insert((member, alarm));
+                    true
+                }
+                (false, alarm) => state.alarms.remove(&(member, alarm)),
+            };
+            let alarms = touched.then_some((member, alarm)).into_iter().collect();
+            (Ok(Response::AlarmList { header, alarms }), Change::None)
+        }
+        Action::Publish { member, name, client_urls } => {
+            state.members.publish(member, name, client_urls);
+            (Ok(Response::MemberList { header, members: Vec::new() }), Change::Published { member })
+        }
+        Action::Put(_) | Action::DeleteRange(_) | Action::Txn(_) => unreachable!("these run over turns"),
+    }
+}
+
+/// CMP-3: future first, then compacted.
+fn apply_compact(state: &mut State, revision: i64) -> Result<Response, Status> {
+    if revision > state.kv.revision() {
+        return Err(Status::FutureRev);
+    }
+    if revision <= state.kv.compact_revision() {
+        return Err(Status::Compacted);
+    }
+    state.kv.compact(revision);
+    Ok(Response::Compact { header: Default::default() })
+}
+
+/// Bytes of an entry that adds `member` as a voter.
+pub fn encode_add_member(member: &Member) -> bytes::Bytes {
+    let mut context = bytes::BytesMut::new();
+    Encoder(&mut context).strs(&member.peer_urls).bool(member.is_learner);
+    let mut buffer = bytes::BytesMut::new();
+    Encoder(&mut buffer).u8(CONF_ADD).u64(member.id.0).bytes(&context);
+    buffer.freeze()
+}
+
+/// Kind of conf change in an entry.
+const CONF_ADD: u8 = 1;
+
+fn decode_conf(bytes: &bytes::Bytes) -> Result<(ConfChange, Member), DecodeError> {
+    let mut d = Decoder(bytes.clone());
+    if d.u8()? != CONF_ADD {
+        return Err(DecodeError("unknown kind of membership change"));
+    }
+    let id = MemberId(d.u64()?);
+    let mut context = Decoder(d.bytes()?);
+    d.finish()?;
+    let (peer_urls, is_learner) = (context.strings()?, context.bool()?);
+    context.finish()?;
+    let change_type = match is_learner {
+        true => ConfChangeType::AddLearnerNode,
+        false => ConfChangeType::AddNode,
+    };
+    let change = ConfChange { node_id: id.0, change_type, ..ConfChange::default() };
+    Ok((change, Member { id, peer_urls, is_learner, ..Member::default() }))
+}
+
+fn apply_conf(state: &mut State, change: &ConfChange, member: Member) {
+    match change.get_change_type() {
+        ConfChangeType::AddNode | ConfChangeType::AddLearnerNode => state.members.insert(member),
+        ConfChangeType::RemoveNode => state.members.remove(MemberId(change.node_id)),
+    }
+}
+
+/// The action of a request that goes through the log as it stands.
+pub fn action_of(request: Request) -> Option<Action> {
+    Some(match request {
+        Request::Put(put) => Action::Put(put),
+        Request::DeleteRange(delete) => Action::DeleteRange(delete),
+        Request::Txn(txn) => Action::Txn(txn),
+        Request::Compact(compact) => Action::Compact { revision: compact.revision },
+        Request::LeaseGrant(grant) => Action::LeaseGrant { id: grant.id, ttl: grant.ttl },
+        Request::LeaseRevoke { id } => Action::LeaseRevoke { id },
+        Request::AlarmSet { activate, member, alarm } => Action::Alarm { activate, member, alarm },
+        _ => return None,
+    })
+}

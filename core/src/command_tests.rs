@@ -1,0 +1,93 @@
+use super::*;
+
+fn samples() -> Vec<Command> {
+    let key = Bytes::from_static(b"key");
+    let put = PutRequest {
+        key: key.clone(),
+        value: Bytes::from_static(b"value"),
+        lease: LeaseId(-7),
+        prev_kv: true,
+        ignore_value: false,
+        ignore_lease: true,
+    };
+    let delete = DeleteRangeRequest { key: key.clone(), range_end: Bytes::from_static(b"\0"), prev_kv: true };
+    let range = RangeRequest {
+        key: key.clone(),
+        limit: 3,
+        revision: -1,
+        sort_order: SortOrder::Descend,
+        sort_target: SortTarget::Unknown(9),
+        keys_only: true,
+        max_create_revision: 8,
+        ..RangeRequest::default()
+    };
+    let compare = |union| Compare {
+        result: CompareResult::Unknown(7),
+        target: CompareTarget::Lease,
+        key: key.clone(),
+        range_end: Bytes::from_static(b"l"),
+        union,
+    };
+    let inner = TxnRequest { success: vec![RequestOp::Range(range)], ..TxnRequest::default() };
+    let txn = TxnRequest {
+        compare: vec![
+            compare(CompareUnion::Unset),
+            compare(CompareUnion::Value(Bytes::from_static(b"v"))),
+            compare(CompareUnion::Lease(5)),
+        ],
+        success: vec![RequestOp::Put(put.clone()), RequestOp::Txn(Box::new(inner)), RequestOp::Unset],
+        failure: vec![RequestOp::DeleteRange(delete.clone())],
+    };
+    let actions = vec![
+        Action::Put(put),
+        Action::DeleteRange(delete),
+        Action::Txn(txn),
+        Action::Compact { revision: 9 },
+        Action::LeaseGrant { id: LeaseId(4), ttl: 60 },
+        Action::LeaseRevoke { id: LeaseId(4) },
+        Action::Alarm { activate: true, member: MemberId(3), alarm: Alarm::Corrupt },
+        Action::Publish { member: MemberId(3), name: "n".into(), client_urls: vec!["http://a:1".into()] },
+    ];
+    let id = RequestId { member: MemberId(3), epoch: 2, counter: 11 };
+    let header = CommandHeader { id, user: "root".into(), auth_revision: 4 };
+    actions.into_iter().map(|action| Command { header: header.clone(), action }).collect()
+}
+
+#[test]
+fn every_kind_survives_a_round_trip() {
+    for command in samples() {
+        assert_eq!(Command::decode(command.encode()), Ok(command));
+    }
+}
+
+#[test]
+fn truncated_or_extended_bytes_are_refused() {
+    for command in samples() {
+        let bytes = command.encode();
+        for len in 0..bytes.len() {
+            assert!(Command::decode(bytes.slice(..len)).is_err(), "{command:?} cut at {len}");
+        }
+        let mut longer = BytesMut::from(&bytes[..]);
+        longer.extend_from_slice(&[0]);
+        assert!(Command::decode(longer.freeze()).is_err());
+    }
+}
+
+#[test]
+fn unknown_format_and_kind_are_refused() {
+    let mut bytes = BytesMut::from(&samples()[0].encode()[..]);
+    bytes[1] = 200;
+    assert_eq!(Command::decode(bytes.clone().freeze()), Err(DecodeError("unknown command kind")));
+    bytes[0] = 2;
+    assert_eq!(Command::decode(bytes.freeze()), Err(DecodeError("unknown command format")));
+}
+
+#[test]
+fn nesting_beyond_the_bound_is_refused() {
+    let mut txn = TxnRequest::default();
+    for _ in 0..TXN_DEPTH_MAX + 2 {
+        txn = TxnRequest { success: vec![RequestOp::Txn(Box::new(txn))], ..TxnRequest::default() };
+    }
+    let command = Command { header: CommandHeader::default(), action: Action::Txn(txn) };
+    assert_eq!(Command::decode(command.encode()), Err(DecodeError("a txn nests too deep")));
+}

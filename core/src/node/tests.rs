@@ -1,0 +1,247 @@
+//! A node on an honest disk: what a turn does, and what a new life finds.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::admit::AdmitConfig;
+use crate::base::LeaseId;
+use crate::check::RequestLimits;
+use crate::members::Bootstrap;
+use crate::memory_disk::MemoryDisk;
+use crate::recover;
+use crate::request::{CompactRequest, LeaseGrantRequest, PutRequest, RangeRequest};
+use crate::wal::{Identity, Layout, LayoutConfig};
+
+const LAYOUT: LayoutConfig =
+    LayoutConfig { first_segment_bytes: 64 << 10, segment_bytes: 64 << 10, spares_max: 1 };
+
+/// A node, its disk, and time that passes a millisecond a turn.
+struct World {
+    disk: MemoryDisk,
+    node: Node,
+    layout: Layout,
+    checkpoints: crate::checkpoint::Checkpoints,
+    now: Instant,
+    waiter: u64,
+    effects: Effects,
+    notes: Vec<Note>,
+    replies: BTreeMap<WaiterId, Result<Response, Status>>,
+}
+
+fn config(limits: Limits) -> Config {
+    let bootstrap = bootstrap();
+    Config {
+        name: "default".into(),
+        client_urls: vec!["http://localhost:2379".into()],
+        heartbeat_ns: 100_000_000,
+        election_ticks: 10,
+        pre_vote: true,
+        watch_progress_ns: 600_000_000_000,
+        admit: AdmitConfig {
+            limits: RequestLimits::default(),
+            request_bytes_max: 1_572_864,
+            quota_bytes: None,
+            lease_ttl_min_s: 2,
+        },
+        limits,
+        identity: Identity {
+            cluster_id: bootstrap.cluster_id(),
+            member_id: bootstrap.member_id().expect("we are in it"),
+        },
+    }
+}
+
+fn bootstrap() -> Bootstrap {
+    Bootstrap {
+        token: "etcd-cluster".into(),
+        members: vec![("default".into(), vec!["http://localhost:2380".into()])],
+        name: "default".into(),
+    }
+}
+
+impl World {
+    fn open(disk: MemoryDisk, now: Instant, limits: Limits) -> World {
+        let recovered = disk.recover().expect("undamaged");
+        let config = config(limits);
+        let layout = recover::layout(config.identity, LAYOUT, recovered.found.as_ref());
+        let boot = match recovered.found {
+            Some(found) => Boot::Existing(Box::new(found), bootstrap()),
+            None => Boot::Fresh(bootstrap()),
+        };
+        let node = Node::open(config, boot, 7, now).expect("a valid directory");
+        World {
+            disk,
+            node,
+            layout,
+            checkpoints: recovered.checkpoints,
+            now,
+            waiter: 0,
+            effects: Effects::default(),
+            notes: Vec::new(),
+            replies: BTreeMap::new(),
+        }
+    }
+
+    fn new() -> World {
+        let mut world = World::open(MemoryDisk::default(), Instant(0), Limits::default());
+        world.serve();
+        world
+    }
+
+    /// Ticks until the member has published itself.
+    fn serve(&mut self) {
+        for _ in 0..10 {
+            self.turn(vec![Input::Tick]);
+            if self.notes.iter().any(|note| matches!(note, Note::Published { .. })) {
+                return;
+            }
+        }
+        panic!("not published: {:?}", self.notes);
+    }
+
+    /// Turns until the node asks for nothing more.
+    fn turn(&mut self, mut inputs: Vec<Input>) {
+        loop {
+            self.now = self.now.plus_ns(1_000_000);
+            self.node.step(self.now, &mut inputs, &mut self.effects);
+            for effect in self.effects.list.drain(..) {
+                match effect {
+                    Effect::Append { frames, through } => {
+                        self.disk.perform(self.layout.append(&frames, through));
+                        inputs.push(Input::Persisted { through });
+                    }
+                    Effect::Checkpoint(step) => {
+                        self.disk.perform(self.checkpoints.plan(step));
+                        inputs.push(Input::Checkpointed { ok: true });
+                    }
+                    Effect::Reclaim { through } => self.disk.perform(self.layout.reclaim(through)),
+                    Effect::Reply { waiter, result } => {
+                        assert!(self.replies.insert(waiter, result).is_none(), "one reply a caller");
+                    }
+                    Effect::Note(note) => self.notes.push(note),
+                    Effect::Deliver { .. } => {}
+                    Effect::Halt { why } => panic!("halted: {why}"),
+                }
+            }
+            if inputs.is_empty() && self.effects.wake_at.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn ask(&mut self, request: Request) -> Result<Response, Status> {
+        self.waiter += 1;
+        let waiter = WaiterId(self.waiter);
+        self.turn(vec![Input::Client { waiter, request }]);
+        self.replies.remove(&waiter).expect("answered")
+    }
+
+    fn put(&mut self, key: &str, value: &[u8]) -> i64 {
+        let (key, value) = (Bytes::copy_from_slice(key.as_bytes()), Bytes::copy_from_slice(value));
+        match self.ask(Request::Put(PutRequest { key, value, ..PutRequest::default() })) {
+            Ok(Response::Put(put)) => put.header.revision,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn get(&mut self, key: &str) -> Option<Vec<u8>> {
+        let key = Bytes::copy_from_slice(key.as_bytes());
+        match self.ask(Request::Range(RangeRequest { key, ..RangeRequest::default() })) {
+            Ok(Response::Range(range)) => range.kvs.first().map(|kv| kv.value.to_vec()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The process dies; another opens the same disk.
+    fn restart(self, limits: Limits) -> World {
+        let mut world = World::open(self.disk, self.now, limits);
+        world.serve();
+        world
+    }
+}
+
+#[test]
+fn a_fresh_member_is_at_revision_one_and_puts_raise_it() {
+    let mut world = World::new();
+    assert_eq!(world.node.state().kv.revision(), 1);
+    assert_eq!(world.put("a", b"1"), 2);
+    assert_eq!(world.put("a", b"2"), 3);
+    assert_eq!(world.get("a"), Some(b"2".to_vec()));
+    assert!(world.node.consensus.is_settled());
+}
+
+#[test]
+fn a_new_life_has_the_state_of_the_old_one() {
+    let mut world = World::new();
+    for i in 0..50 {
+        world.put(&format!("key-{}", i % 7), &[i; 100]);
+    }
+    world.ask(Request::LeaseGrant(LeaseGrantRequest { id: LeaseId(5), ttl: 60 })).expect("granted");
+    let (revision, term) = (world.node.state().kv.revision(), world.node.state().applied_term);
+    let mut world = world.restart(Limits::default());
+    assert_eq!(world.node.state().kv.revision(), revision);
+    assert!(world.node.state().applied_term > term, "a new life leads in a new term");
+    assert_eq!(world.get("key-0"), Some(vec![49; 100]));
+    assert!(world.node.state().leases.exists(LeaseId(5)));
+    assert_eq!(world.put("key-0", b""), revision + 1);
+}
+
+#[test]
+fn checkpoints_are_written_the_log_is_reclaimed_and_both_are_read_back() {
+    let limits =
+        Limits { checkpoint_log_bytes_min: 20_000, checkpoint_piece_bytes_max: 3000, ..Limits::default() };
+    let mut world = World::open(MemoryDisk::default(), Instant(0), limits.clone());
+    world.serve();
+    for round in 0..6 {
+        for i in 0..200u16 {
+            world.put(&format!("key-{}", i % 37), &i.to_le_bytes().repeat(100));
+            if i % 10 == 0 {
+                world.turn(vec![Input::Tick]);
+            }
+        }
+        let revision = world.node.state().kv.revision();
+        world.ask(Request::Compact(CompactRequest { revision, physical: true })).expect("compacted");
+        let (hash, applied) = (world.node.state().hash(), world.node.state().applied);
+        let mut copy = World::open(world.disk.clone(), world.now, limits.clone());
+        copy.turn(vec![]);
+        assert_eq!((copy.node.state().hash(), copy.node.state().applied), (hash, applied), "round {round}");
+        world = world.restart(limits.clone());
+    }
+    let files: Vec<_> = world.disk.0.keys().collect();
+    assert_eq!(files.iter().filter(|file| file.ends_with(".ckpt")).count(), 2, "{files:?}");
+    assert!(files.iter().filter(|file| file.ends_with(".wal")).count() < 40, "{files:?}");
+    assert!(!files.iter().any(|file| file.ends_with("wal/0000000000000001.wal")), "{files:?}");
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_halts_the_member() {
+    let mut world = World::new();
+    world.node.consensus.propose([Bytes::from_static(b"\xffnonsense")]).expect("leads");
+    let mut inputs = Vec::new();
+    world.node.step(world.now, &mut inputs, &mut world.effects);
+    let Some(Effect::Append { through, .. }) = world.effects.list.pop() else { panic!("appended") };
+    inputs.push(Input::Persisted { through });
+    world.node.step(world.now, &mut inputs, &mut world.effects);
+    let halt = world.effects.list.iter().find_map(|effect| match effect {
+        Effect::Halt { why } => Some(why.clone()),
+        _ => None,
+    });
+    assert_eq!(halt.as_deref(), Some("log entry 4 cannot be applied: unknown command format"));
+}
+
+#[test]
+fn nothing_is_answered_before_its_frame_is_durable() {
+    let mut world = World::new();
+    let request = Request::Put(PutRequest { key: Bytes::from_static(b"k"), ..PutRequest::default() });
+    let mut inputs = vec![Input::Client { waiter: WaiterId(1), request }];
+    world.node.step(world.now, &mut inputs, &mut world.effects);
+    let [Effect::Append { through, .. }] = &world.effects.list[..] else {
+        panic!("{:?}", world.effects.list)
+    };
+    let through = *through;
+    world.node.step(world.now, &mut inputs, &mut world.effects);
+    assert!(world.effects.list.is_empty());
+    inputs.push(Input::Persisted { through });
+    world.node.step(world.now, &mut inputs, &mut world.effects);
+    assert!(matches!(&world.effects.list[..], [Effect::Reply { waiter: WaiterId(1), result: Ok(_) }]));
+}

@@ -1,0 +1,353 @@
+//! Reads: everything that is answered from State without changing it.
+//!
+//! A linearizable read waits for a round that confirms leadership and for its index to be applied
+//! (LIN-1, LIN-2); one round serves all reads queued before it. Then a read is a job at a pinned
+//! revision that runs in slices between turns, so that a large one delays nobody.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use crate::base::{Instant, LeaseId, LogIndex, MemberId, WaiterId};
+use crate::lease::{Deadlines, Renewal};
+use crate::mvcc::HashRun;
+use crate::range::{RangeRun, read_revision};
+use crate::request::{Alarm, Header, RangeRequest, Response, TxnRequest};
+use crate::state::State;
+use crate::status::Status;
+use crate::txn::ReadTxnRun;
+
+/// Ticks after which an unanswered round is asked again under a new number.
+const ROUND_RETRY_TICKS: u64 = 3;
+
+/// Work that one job does before the next one has its turn.
+const JOB_SLICE_WORK: u32 = 2_000;
+
+/// What a read wants to know.
+#[derive(Clone, Debug)]
+pub enum Query {
+    Range(RangeRequest),
+    Txn(TxnRequest),
+    KeepAlive(LeaseId),
+    TimeToLive { id: LeaseId, keys: bool },
+    Leases,
+    Members,
+    Alarms(Alarm),
+    HashKv { revision: i64 },
+    Hash,
+}
+
+/// A caller with its question.
+#[derive(Clone, Debug)]
+pub struct Read {
+    pub waiter: WaiterId,
+    pub query: Query,
+    pub deadline: Instant,
+}
+
+/// What a job sees in one turn.
+pub struct Here<'a> {
+    pub now: Instant,
+    pub state: &'a State,
+    /// An entry is half applied: attachments of leases are part-way.
+    pub is_applying: bool,
+}
+
+/// Reads in all their stages.
+#[derive(Default)]
+pub struct Reads {
+    /// Need a round.
+    queued: Vec<Read>,
+    /// Asked, not yet confirmed.
+    rounds: VecDeque<Round>,
+    /// Confirmed, waiting for the index to be applied.
+    confirmed: VecDeque<(LogIndex, Vec<Read>)>,
+    /// May run.
+    jobs: VecDeque<Job>,
+    /// Keep-alives of leases past their deadline whose revoke is not applied yet (LEASE-10).
+    expiring: Vec<Read>,
+    ticks: u64,
+}
+
+struct Round {
+    number: u64,
+    asked_at_tick: u64,
+    reads: Vec<Read>,
+}
+
+struct Job {
+    read: Read,
+    run: Run,
+    /// The state as the run found it: what the answer is of, however long it takes.
+    header: Header,
+}
+
+enum Run {
+    NotStarted,
+    Range(Box<RangeRun>),
+    Txn(Box<ReadTxnRun>),
+    HashKv { run: HashRun, compact_revision: i64, revision: i64 },
+    Hash { run: HashRun, compact_revision: i64 },
+    Keys { id: LeaseId, after: Option<crate::base::Key>, keys: Vec<Bytes>, ttl: i64, granted_ttl: i64 },
+}
+
+/// An answer, for the caller named.
+pub type Answer = (WaiterId, Result<Response, Status>);
+
+impl Reads {
+    /// A read that must see everything acknowledged before it.
+    pub fn linearizable(&mut self, read: Read) {
+        self.queued.push(read);
+    }
+
+    /// A read of what is here now.
+    pub fn local(&mut self, read: Read) {
+        self.jobs.push_back(Job::new(read));
+    }
+
+    /// Whether a round would serve anybody.
+    pub fn wants_round(&self) -> bool {
+        !self.queued.is_empty()
+    }
+
+    /// Everything queued waits for round `number`.
+    pub fn on_asked(&mut self, number: u64) {
+        let reads = std::mem::take(&mut self.queued);
+        self.rounds.push_back(Round { number, asked_at_tick: self.ticks, reads });
+    }
+
+    /// Round `number` is confirmed at `index`; so are the rounds asked before it.
+    pub fn on_confirmed(&mut self, number: u64, index: LogIndex) {
+        while let Some(round) = self.rounds.front()
+            && round.number <= number
+        {
+            let round = self.rounds.pop_front().expect("just seen");
+            self.confirmed.push_back((index, round.reads));
+        }
+    }
+
+    /// Asks unanswered rounds again, drops reads that waited too long.
+    pub fn on_tick(&mut self, now: Instant, answers: &mut Vec<Answer>) {
+        self.ticks += 1;
+        while let Some(round) = self.rounds.front()
+            && self.ticks - round.asked_at_tick > ROUND_RETRY_TICKS
+        {
+            let round = self.rounds.pop_front().expect("just seen");
+            self.queued.extend(round.reads);
+        }
+        let mut expire = |reads: &mut Vec<Read>| {
+            reads.retain(|read| {
+                let late = read.deadline <= now;
+                if late {
+                    answers.push((read.waiter, Err(Status::Timeout)));
+                }
+                !late
+            });
+        };
+        expire(&mut self.queued);
+        expire(&mut self.expiring);
+        self.confirmed.iter_mut().for_each(|(_, reads)| expire(reads));
+    }
+
+    /// The caller has gone: a job of its own is not worth finishing.
+    pub fn abandon(&mut self, waiter: WaiterId) {
+        self.jobs.retain(|job| job.read.waiter != waiter);
+    }
+
+    /// The lowest revision that a running job reads at; compaction must not pass below it.
+    pub fn pinned_revision(&self) -> Option<i64> {
+        self.jobs.iter().filter_map(|job| job.run.revision()).min()
+    }
+
+    /// Whether `step` could go on at once.
+    pub fn has_work(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
+    /// Runs jobs in slices, round robin, until `work` is used up.
+    pub fn step(
+        &mut self,
+        here: &Here<'_>,
+        deadlines: &mut Deadlines,
+        work: &mut u32,
+        answers: &mut Vec<Answer>,
+    ) {
+        let state = here.state;
+        while let Some((index, _)) = self.confirmed.front()
+            && *index <= state.applied
+        {
+            let (_, reads) = self.confirmed.pop_front().expect("just seen");
+            self.jobs.extend(reads.into_iter().map(Job::new));
+        }
+        if !self.expiring.is_empty() {
+            let again = std::mem::take(&mut self.expiring);
+            let (waiting, gone) = again.into_iter().partition(|read| match read.query {
+                Query::KeepAlive(id) => state.leases.exists(id) && deadlines.is_primary(),
+                _ => false,
+            });
+            self.expiring = waiting;
+            self.jobs.extend(gone.into_iter().map(Job::new));
+        }
+        while *work > 0
+            && let Some(mut job) = self.jobs.pop_front()
+        {
+            let slice = (*work).min(JOB_SLICE_WORK);
+            let mut left = slice - 1;
+            match job.step(here, deadlines, &mut left) {
+                Progress::Done(result) => answers.push((job.read.waiter, result)),
+                Progress::More => self.jobs.push_back(job),
+                Progress::Expiring => self.expiring.push(job.read),
+            }
+            *work -= slice - left;
+        }
+    }
+}
+
+enum Progress {
+    Done(Result<Response, Status>),
+    More,
+    /// A lease is past its deadline: wait for its revoke.
+    Expiring,
+}
+
+impl Job {
+    fn new(read: Read) -> Job {
+        Job { read, run: Run::NotStarted, header: Header::default() }
+    }
+
+    fn step(&mut self, here: &Here<'_>, deadlines: &mut Deadlines, work: &mut u32) -> Progress {
+        let run = match &mut self.run {
+            Run::NotStarted => match start(&self.read.query, here.now, here.state, deadlines) {
+                Ok(run) => {
+                    self.run = run;
+                    self.header = here.state.header();
+                    &mut self.run
+                }
+                Err(progress) => return progress,
+            },
+            run => run,
+        };
+        match run.step(here, self.header, work) {
+            Some(result) => Progress::Done(result),
+            None => Progress::More,
+        }
+    }
+}
+
+/// LEASE-12: by time left on the leader, ascending by id elsewhere. Leases that a new leader has not given
+/// a deadline yet come last.
+fn lease_ids(state: &State, deadlines: &Deadlines) -> Vec<LeaseId> {
+    let mut ids: Vec<LeaseId> = deadlines.ids().filter(|id| state.leases.exists(*id)).collect();
+    if ids.len() < state.leases.len() {
+        let known: BTreeSet<LeaseId> = ids.iter().copied().collect();
+        ids.extend(state.leases.ids().filter(|id| !known.contains(id)));
+    }
+    ids
+}
+
+/// A run for a question that may be large, or the answer at once.
+fn start(query: &Query, now: Instant, state: &State, deadlines: &mut Deadlines) -> Result<Run, Progress> {
+    let header = state.header();
+    let done = |response| Err(Progress::Done(Ok(response)));
+    match query {
+        Query::Range(range) => {
+            let revision = revision_of(range.revision, state)?;
+            Ok(Run::Range(Box::new(RangeRun::new(range, revision))))
+        }
+        Query::Txn(txn) => Ok(Run::Txn(Box::new(ReadTxnRun::new(txn.clone(), state.kv.revision())))),
+        Query::KeepAlive(id) => match deadlines.renew(*id, now, &state.leases) {
+            _ if !deadlines.is_primary() => Err(Progress::Done(Err(Status::NotPrimaryLessor))),
+            Renewal::Ok(ttl) => done(Response::LeaseKeepAlive { header, id: *id, ttl }),
+            Renewal::Unknown => done(Response::LeaseKeepAlive { header, id: *id, ttl: 0 }),
+            Renewal::Expiring => Err(Progress::Expiring),
+        },
+        Query::TimeToLive { id, keys } => {
+            let Some(granted_ttl) = state.leases.ttl(*id) else {
+                let none =
+                    Response::LeaseTimeToLive { header, id: *id, ttl: -1, granted_ttl: 0, keys: vec![] };
+                return done(none);
+            };
+            let ttl = deadlines.remaining_s(*id, now, &state.leases).unwrap_or(granted_ttl);
+            if *keys {
+                return Ok(Run::Keys { id: *id, after: None, keys: Vec::new(), ttl, granted_ttl });
+            }
+            done(Response::LeaseTimeToLive { header, id: *id, ttl, granted_ttl, keys: vec![] })
+        }
+        Query::Leases => done(Response::LeaseLeases { header, ids: lease_ids(state, deadlines) }),
+        Query::Members => {
+            let header = Header { revision: 0, ..header };
+            done(Response::MemberList { header, members: state.members.iter().cloned().collect() })
+        }
+        Query::Alarms(kind) => {
+            let asked = |alarm: &Alarm| *kind == Alarm::None || alarm == kind;
+            let alarms = state.alarms.iter().filter(|(_, alarm)| asked(alarm));
+            let alarms: Vec<(MemberId, Alarm)> = alarms.copied().collect();
+            done(Response::AlarmList { header, alarms })
+        }
+        Query::HashKv { revision } => {
+            // HASH-1: only a positive revision is judged; 0 is "now".
+            let hash_revision = revision_of((*revision).max(0), state)?;
+            let compact_revision = state.kv.compact_revision();
+            let run = HashRun::new(hash_revision, compact_revision);
+            Ok(Run::HashKv { run, compact_revision, revision: hash_revision })
+        }
+        Query::Hash => {
+            let compact_revision = state.kv.compact_revision();
+            Ok(Run::Hash { run: HashRun::new(state.kv.revision(), compact_revision), compact_revision })
+        }
+    }
+}
+
+fn revision_of(asked: i64, state: &State) -> Result<i64, Progress> {
+    let (current, compacted) = (state.kv.revision(), state.kv.compact_revision());
+    read_revision(asked, current, compacted).map_err(|status| Progress::Done(Err(status)))
+}
+
+impl Run {
+    fn revision(&self) -> Option<i64> {
+        match self {
+            Run::Range(run) => Some(run.revision()),
+            Run::Txn(run) => Some(run.oldest_revision()),
+            // A hash counts what a compaction at its compact revision leaves: no later one may begin.
+            Run::HashKv { compact_revision, .. } | Run::Hash { compact_revision, .. } => {
+                Some(*compact_revision)
+            }
+            Run::NotStarted | Run::Keys { .. } => None,
+        }
+    }
+
+    fn step(&mut self, here: &Here<'_>, header: Header, work: &mut u32) -> Option<Result<Response, Status>> {
+        let state = here.state;
+        match self {
+            Run::NotStarted => unreachable!("started by the job"),
+            Run::Range(run) => {
+                let mut response = run.step(&state.kv, work)?;
+                response.header = header;
+                Some(Ok(Response::Range(response)))
+            }
+            Run::Txn(run) => Some(run.step(&state.kv, work)?.map(|mut response| {
+                response.header = header;
+                Response::Txn(response)
+            })),
+            Run::HashKv { run, compact_revision, revision } => {
+                let hash = run.step(&state.kv, work)?;
+                let (compact_revision, hash_revision) = (*compact_revision, *revision);
+                Some(Ok(Response::HashKv { header, hash, compact_revision, hash_revision }))
+            }
+            Run::Hash { run, .. } => Some(Ok(Response::Hash { header, hash: run.step(&state.kv, work)? })),
+            Run::Keys { id, after, keys, ttl, granted_ttl } => {
+                while *work > 0 && !here.is_applying {
+                    *work -= 1;
+                    let Some(key) = state.leases.key_after(*id, after.as_ref()) else {
+                        let keys = std::mem::take(keys);
+                        let (id, ttl, granted_ttl) = (*id, *ttl, *granted_ttl);
+                        return Some(Ok(Response::LeaseTimeToLive { header, id, ttl, granted_ttl, keys }));
+                    };
+                    keys.push(Bytes::copy_from_slice(key));
+                    *after = Some(key.clone());
+                }
+                None
+            }
+        }
+    }
+}

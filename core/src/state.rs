@@ -1,0 +1,98 @@
+//! State: everything that is replicated, a function of the log prefix applied to it.
+//!
+//! Nothing here depends on a member's flags, clock or life; what does lives beside it in `node`.
+
+use std::collections::BTreeSet;
+
+use crate::base::{LogIndex, MemberId, Term};
+use crate::lease::Leases;
+use crate::members::Members;
+use crate::mvcc::{HashRun, Mvcc};
+use crate::request::{Alarm, Header};
+use crate::seen::Seen;
+
+/// Version of what apply does (design: apply is versioned); raised only by a command.
+pub const STATE_VERSION: u32 = 1;
+
+/// The replicated state machine.
+pub struct State {
+    pub kv: Mvcc,
+    pub leases: Leases,
+    pub members: Members,
+    pub alarms: BTreeSet<(MemberId, Alarm)>,
+    pub seen: Seen,
+    /// Last entry applied in full.
+    pub applied: LogIndex,
+    /// Its term.
+    pub applied_term: Term,
+    pub version: u32,
+}
+
+impl State {
+    /// The state before any entry.
+    pub fn new() -> State {
+        State {
+            kv: Mvcc::new(),
+            leases: Leases::new(),
+            members: Members::default(),
+            alarms: BTreeSet::new(),
+            seen: Seen::default(),
+            applied: LogIndex(0),
+            applied_term: Term(0),
+            version: STATE_VERSION,
+        }
+    }
+
+    /// What a reply's header says of this state (REV-9, REV-12).
+    pub fn header(&self) -> Header {
+        Header { revision: self.kv.revision(), raft_term: self.applied_term.0 }
+    }
+
+    /// Whether any member has raised `alarm`.
+    pub fn has_alarm(&self, alarm: Alarm) -> bool {
+        self.alarms.iter().any(|(_, raised)| *raised == alarm)
+    }
+
+    /// Digest of all of it: equal on members and lives that applied the same prefix. Walks everything.
+    pub fn hash(&self) -> u64 {
+        let mut hash = Fnv::new();
+        let mut kv = HashRun::new(self.kv.revision(), self.kv.compact_revision());
+        let mut work = u32::MAX;
+        let kv_hash = loop {
+            work = work.max(1 << 20);
+            if let Some(hash) = kv.step(&self.kv, &mut work) {
+                break hash;
+            }
+        };
+        hash.fold(&format!("{kv_hash} {} {}", self.kv.revision(), self.kv.compact_revision()));
+        for (id, ttl, remaining) in self.leases.iter(None) {
+            let keys: Vec<_> = self.leases.keys(id).collect();
+            hash.fold(&format!("{id} {ttl} {remaining} {keys:?}"));
+        }
+        hash.fold(&format!("{:?} {:?} {:?}", self.members, self.alarms, self.seen));
+        hash.fold(&format!("{} {} {}", self.applied, self.applied_term, self.version));
+        hash.0
+    }
+}
+
+impl Default for State {
+    fn default() -> State {
+        State::new()
+    }
+}
+
+/// FNV-1a, 64 bits.
+struct Fnv(u64);
+
+impl Fnv {
+    fn new() -> Fnv {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn fold(&mut self, text: &str) {
+        for byte in text.as_bytes() {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        self.0 = self.0.wrapping_mul(0x0100_0000_01b3);
+    }
+}
