@@ -1,0 +1,197 @@
+//! How services reach the node: one queue into the core loop, one answer channel per call.
+//!
+//! Cost of a call: one queue push, one oneshot (one allocation), two relaxed atomic additions. The
+//! queue has no bound of its own: each caller has at most one `Call` in it, callers are bounded by the
+//! transport's streams, and the core refuses proposals above `Limits::proposals_max`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use holdfast_core::base::{ClusterId, MemberId, StreamId, WaiterId};
+use holdfast_core::boundary::{StreamOp, WatchResponse};
+use holdfast_core::request::{Request, Response};
+use holdfast_core::status::Status;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// What clients want of the core loop, in the order they said it.
+/// A waiter's `Call` comes before its `Abandon`; a stream's `OpenStream` before its `Stream`s.
+#[derive(Debug)]
+pub enum Inbound {
+    /// Becomes `Input::Client`; the matching `Effect::Reply` goes into `reply`.
+    Call { waiter: WaiterId, request: Request, reply: oneshot::Sender<Result<Response, Status>> },
+    /// Becomes `Input::Abandon`; comes only for a waiter whose reply was not taken.
+    Abandon { waiter: WaiterId },
+    /// `Effect::Deliver`s of `stream` go into `out`. Not an input: the first `StreamOp` opens the stream
+    /// in the core. A failed send means that the stream's `Close` is on its way.
+    OpenStream { stream: StreamId, out: mpsc::UnboundedSender<WatchResponse> },
+    /// Becomes `Input::Stream`; after `StreamOp::Close` the stream's `out` may be dropped.
+    Stream { stream: StreamId, op: StreamOp },
+}
+
+/// The core loop's end of the gate. When it is dropped, callers get `Status::Stopped`.
+pub type Inbox = mpsc::UnboundedReceiver<Inbound>;
+
+/// What never changes while a member serves.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    pub cluster_id: ClusterId,
+    pub member_id: MemberId,
+    /// `--max-request-bytes`: sizes chunks of RangeStream, fragments of watch responses, the receive limit.
+    pub request_bytes_max: u32,
+    /// `--election-timeout`: three of them without a leader end streams that asked for one (LEAD-2).
+    pub election_timeout_ms: u64,
+}
+
+/// What callers may expect of the node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Outlook {
+    pub(crate) leader_known: bool,
+    pub(crate) closing: bool,
+}
+
+/// A client's way to the node; clones share it.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    inbound: mpsc::UnboundedSender<Inbound>,
+    /// Next waiter or stream id; one counter for both, they never meet.
+    next_id: AtomicU64,
+    outlook: watch::Sender<Outlook>,
+    identity: Identity,
+}
+
+impl Gate {
+    /// A gate and the core loop's end of it. No leader is known at first.
+    pub fn new(identity: Identity) -> (Gate, Inbox) {
+        let (inbound, inbox) = mpsc::unbounded_channel();
+        let outlook = watch::Sender::new(Outlook::default());
+        let shared = Shared { inbound, next_id: AtomicU64::new(1), outlook, identity };
+        (Gate { shared: Arc::new(shared) }, inbox)
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.shared.identity
+    }
+
+    /// Asks the node and waits for its answer. Dropping the future abandons the call.
+    /// Errors: the node's refusal; `Status::Stopped` if the core loop is gone.
+    pub async fn call(&self, request: Request) -> Result<Response, Status> {
+        let waiter = WaiterId(self.next_id());
+        let (reply, answer) = oneshot::channel();
+        self.send(Inbound::Call { waiter, request, reply }).map_err(|Gone| Status::Stopped)?;
+        let mut abandon = AbandonOnDrop { gate: self, waiter, armed: true };
+        let result = answer.await;
+        abandon.armed = false;
+        result.unwrap_or(Err(Status::Stopped))
+    }
+
+    /// Opens a watch stream. Errors: `Status::Stopped` if the core loop is gone.
+    pub fn open_stream(&self) -> Result<WatchHandle, Status> {
+        let stream = StreamId(self.next_id());
+        let (out, responses) = mpsc::unbounded_channel();
+        self.send(Inbound::OpenStream { stream, out }).map_err(|Gone| Status::Stopped)?;
+        Ok(WatchHandle { gate: self.clone(), stream, responses })
+    }
+
+    /// The core loop says whether the node knows a leader.
+    pub fn set_leader_known(&self, known: bool) {
+        self.shared
+            .outlook
+            .send_if_modified(|outlook| std::mem::replace(&mut outlook.leader_known, known) != known);
+    }
+
+    pub fn is_leader_known(&self) -> bool {
+        self.shared.outlook.borrow().leader_known
+    }
+
+    /// The member is about to stop: streams without an end of their own (watches, keep-alives) end with
+    /// `Status::Stopped`, so that their clients go elsewhere; calls go on being answered.
+    pub fn close(&self) {
+        self.shared.outlook.send_if_modified(|outlook| !std::mem::replace(&mut outlook.closing, true));
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.shared.outlook.borrow().closing
+    }
+
+    /// For those who wait for a change of what the core loop has said.
+    pub(crate) fn outlook(&self) -> watch::Receiver<Outlook> {
+        self.shared.outlook.subscribe()
+    }
+
+    /// Whether the core loop is gone.
+    pub fn is_stopped(&self) -> bool {
+        self.shared.inbound.is_closed()
+    }
+
+    /// Waits until the core loop is gone.
+    pub async fn stopped(&self) {
+        self.shared.inbound.closed().await;
+    }
+
+    fn next_id(&self) -> u64 {
+        self.shared.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn send(&self, inbound: Inbound) -> Result<(), Gone> {
+        self.shared.inbound.send(inbound).map_err(|_| Gone)
+    }
+}
+
+/// The core loop is gone.
+struct Gone;
+
+struct AbandonOnDrop<'a> {
+    gate: &'a Gate,
+    waiter: WaiterId,
+    armed: bool,
+}
+
+impl Drop for AbandonOnDrop<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            // Nobody is left to be told when the loop is gone.
+            self.gate.send(Inbound::Abandon { waiter: self.waiter }).ok();
+        }
+    }
+}
+
+/// A client's end of a watch stream; dropping it closes the stream.
+#[derive(Debug)]
+pub struct WatchHandle {
+    gate: Gate,
+    stream: StreamId,
+    responses: mpsc::UnboundedReceiver<WatchResponse>,
+}
+
+impl WatchHandle {
+    /// Hands an operation to the core. If the core loop is gone, `recv` says so.
+    pub fn send(&self, op: StreamOp) {
+        self.gate.send(Inbound::Stream { stream: self.stream, op }).ok();
+    }
+
+    /// The next response; `None` when the core loop is gone.
+    pub async fn recv(&mut self) -> Option<WatchResponse> {
+        self.responses.recv().await
+    }
+
+    /// As `recv`, for a stream that waits for other things too.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<WatchResponse>> {
+        self.responses.poll_recv(cx)
+    }
+}
+
+impl Drop for WatchHandle {
+    fn drop(&mut self) {
+        self.send(StreamOp::Close);
+    }
+}
+
+#[cfg(test)]
+#[path = "gate_tests.rs"]
+mod tests;

@@ -1,0 +1,12 @@
+//! Bytes on sockets to core types and back.
+//!
+//! A request comes in through `listen`, is decoded by generated code into `proto` types, turned into a
+//! core request by `convert`, put before the node by `gate`, and its answer goes the same way back.
+//! `service` holds that path for each RPC and compiles for the real transport and for the simulated one.
+
+mod convert;
+pub mod gate;
+pub mod listen;
+pub mod proto;
+pub mod service;
+pub mod wire;
