@@ -1,0 +1,138 @@
+//! From a member directory and flags to an open node.
+
+use std::io;
+
+use holdfast_core::base::Instant;
+use holdfast_core::boundary::Limits;
+use holdfast_core::check::RequestLimits;
+use holdfast_core::checkpoint::Checkpoints;
+use holdfast_core::lease::ttl_min_s;
+use holdfast_core::members::Bootstrap;
+use holdfast_core::node::{Boot, BootError, Config, Node};
+use holdfast_core::recover::{self, Found, RecoverError, Recovered};
+use holdfast_core::wal::{Identity, Layout, LayoutConfig};
+use thiserror::Error;
+use tracing::{info, warn};
+
+use crate::config::url::join;
+use crate::config::{ServerConfig, Url};
+use crate::disk::Disk;
+
+/// Why a member does not start; nothing in its directory was changed.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("cannot list the data directory: {0}")]
+    List(io::Error),
+    #[error("the data directory is refused and left untouched: {0}")]
+    Recover(RecoverError<io::Error>),
+    #[error("{0}")]
+    Bootstrap(String),
+    #[error(transparent)]
+    Boot(#[from] BootError),
+}
+
+/// A member that can take its first turn.
+pub struct Opened {
+    pub node: Node,
+    pub identity: Identity,
+    pub layout: Layout,
+    pub checkpoints: Checkpoints,
+}
+
+/// Reads the directory and opens the node on it. `seed` decides everything the node draws.
+pub fn open<D: Disk>(
+    config: &ServerConfig,
+    disk: &D,
+    limits: Limits,
+    seed: u64,
+) -> Result<Opened, StartError> {
+    let listing = disk.list().map_err(StartError::List)?;
+    let recovered = Recovered::read(&listing, |path, offset, len| disk.read(path, offset, len));
+    let Recovered { found, checkpoints } = recovered.map_err(StartError::Recover)?;
+    let layout_of = |identity, found| recover::layout(identity, LayoutConfig::default(), found);
+    let (identity, layout, boot) = match found {
+        Some(found) => {
+            tell(&found);
+            let layout = layout_of(found.identity, Some(&found));
+            // The flags of the initial cluster count only while nothing of it is in the log.
+            let bootstrap = if found.is_bare() { bootstrap(config)? } else { Bootstrap::default() };
+            (found.identity, layout, Boot::Existing(Box::new(found), bootstrap))
+        }
+        None => {
+            let bootstrap = bootstrap(config)?;
+            let name = config.name.clone();
+            let member_id = bootstrap.member_id().ok_or(BootError::NameNotInCluster { name })?;
+            let identity = Identity { cluster_id: bootstrap.cluster_id(), member_id };
+            info!(
+                "cluster-id" = format!("{:x}", identity.cluster_id),
+                "local-member-id" = format!("{member_id:x}"),
+                "starting local member"
+            );
+            (identity, layout_of(identity, None), Boot::Fresh(bootstrap))
+        }
+    };
+    let node = Node::open(node_config(config, limits, identity), boot, seed, Instant(0))?;
+    Ok(Opened { node, identity, layout, checkpoints })
+}
+
+/// What was found, for the operator.
+fn tell(found: &Found) {
+    for (path, fault) in &found.skipped {
+        warn!(path, %fault, "a snapshot does not verify; an older one or the log stands in for it");
+    }
+    if let Some(dropped) = found.dropped() {
+        warn!(
+            path = dropped.file,
+            offset = dropped.offset,
+            frame = dropped.lsn.0,
+            "dropped the torn tail of the log; nothing in it was acknowledged"
+        );
+    }
+    let snapshot_index = found.checkpoint.as_ref().map_or(0, |(_, index, _)| index.0);
+    let last_index = found.log.entries.last().map_or(snapshot_index, |entry| entry.index.0);
+    info!(
+        "cluster-id" = format!("{:x}", found.identity.cluster_id),
+        "local-member-id" = format!("{:x}", found.identity.member_id),
+        "snapshot-index" = snapshot_index,
+        "last-index" = last_index,
+        "restarting local member"
+    );
+}
+
+/// What a new cluster starts from. Errors: flags that do not fit together.
+fn bootstrap(config: &ServerConfig) -> Result<Bootstrap, StartError> {
+    let cluster = config.check_bootstrap().map_err(StartError::Bootstrap)?;
+    let texts = |urls: Vec<Url>| urls.iter().map(ToString::to_string).collect();
+    let members = cluster.into_iter().map(|(name, urls)| (name, texts(urls))).collect();
+    Ok(Bootstrap { token: config.initial_cluster_token.clone(), members, name: config.name.clone() })
+}
+
+fn node_config(config: &ServerConfig, limits: Limits, identity: Identity) -> Config {
+    let heartbeat_ns = nanos(config.heartbeat_interval);
+    let election_ticks = config.election_ticks();
+    Config {
+        name: config.name.clone(),
+        client_urls: config.advertise_client_urls.iter().map(ToString::to_string).collect(),
+        heartbeat_ns,
+        election_ticks,
+        pre_vote: config.pre_vote,
+        watch_progress_ns: nanos(config.watch_progress_notify_interval),
+        admit: holdfast_core::admit::AdmitConfig {
+            limits: RequestLimits { txn_ops_max: u32::try_from(config.max_txn_ops).unwrap_or(u32::MAX) },
+            request_bytes_max: usize::try_from(config.max_request_bytes).unwrap_or(usize::MAX),
+            quota_bytes: config.quota_backend_bytes,
+            lease_ttl_min_s: ttl_min_s(u64::from(election_ticks), heartbeat_ns),
+        },
+        limits,
+        identity,
+    }
+}
+
+fn nanos(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The client URLs as etcd logs them.
+pub fn advertised(config: &ServerConfig) -> String {
+    join(&config.advertise_client_urls)
+}

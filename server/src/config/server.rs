@@ -1,0 +1,182 @@
+//! What the shell needs to know to run one member.
+
+use super::url::{Url, join};
+use crate::logs::LogSettings;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, UdpSocket};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `--initial-cluster-state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterState {
+    New,
+    Existing,
+}
+
+/// Settings with defaults filled in and everything checked that does not need the data directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// `--name`
+    pub name: String,
+    /// `--data-dir`, `NAME.etcd` when it was empty.
+    pub data_dir: PathBuf,
+    /// `--initial-cluster`, read by `check_bootstrap`; a member that was started before has no use for it.
+    pub initial_cluster: String,
+    /// `--initial-cluster-token`
+    pub initial_cluster_token: String,
+    /// `--initial-cluster-state`
+    pub initial_cluster_state: ClusterState,
+    /// `--initial-advertise-peer-urls`, sorted: member ids are made from them.
+    pub initial_advertise_peer_urls: Vec<Url>,
+    /// `--advertise-client-urls`, sorted.
+    pub advertise_client_urls: Vec<Url>,
+    /// `--listen-client-urls`: http and an address only.
+    pub listen_client_urls: Vec<Url>,
+    /// `--listen-peer-urls`: http and an address only. Nothing is served there yet.
+    pub listen_peer_urls: Vec<Url>,
+    /// `--listen-metrics-urls`: http and an address only; empty unless given.
+    pub listen_metrics_urls: Vec<Url>,
+
+    /// `--heartbeat-interval`, also the length of a tick.
+    pub heartbeat_interval: Duration,
+    /// `--election-timeout`, 5 heartbeats to 50 s.
+    pub election_timeout: Duration,
+    /// `--initial-election-tick-advance`
+    pub initial_election_tick_advance: bool,
+    /// `--pre-vote`
+    pub pre_vote: bool,
+    /// `--strict-reconfig-check`
+    pub strict_reconfig_check: bool,
+
+    /// `--quota-backend-bytes`: 2 GiB when it was 0, None (no quota) when it was below.
+    pub quota_backend_bytes: Option<u64>,
+    /// `--max-txn-ops`
+    pub max_txn_ops: u64,
+    /// `--max-request-bytes`
+    pub max_request_bytes: u64,
+    /// `--max-concurrent-streams`, of one connection.
+    pub max_concurrent_streams: u32,
+    /// `--grpc-keepalive-min-time`: pings of a client that come faster are answered with GOAWAY; zero allows
+    /// all.
+    pub grpc_keepalive_min_time: Duration,
+    /// `--grpc-keepalive-interval` between pings of the server; zero sends none.
+    pub grpc_keepalive_interval: Duration,
+    /// `--grpc-keepalive-timeout` until an unanswered ping closes the connection; zero sends no pings.
+    pub grpc_keepalive_timeout: Duration,
+    /// `--watch-progress-notify-interval`, 10 minutes when it was 0.
+    pub watch_progress_notify_interval: Duration,
+    /// `--warning-apply-duration`
+    pub warning_apply_duration: Duration,
+    /// `--warning-unary-request-duration`, 300 ms when it was 0.
+    pub warning_unary_request_duration: Duration,
+    /// `--enable-grpc-gateway`. There is no JSON gateway yet, so that true has no effect.
+    pub enable_grpc_gateway: bool,
+    /// `--unsafe-no-fsync`
+    pub unsafe_no_fsync: bool,
+
+    /// `--log-level`, `--log-format`, `--log-outputs`
+    pub logs: LogSettings,
+
+    /// To be logged once, as warnings, when logging is set up.
+    pub warnings: Vec<String>,
+    /// The same for what is worth an info line.
+    pub notes: Vec<String>,
+}
+
+impl ServerConfig {
+    /// Heartbeats in an election timeout, at least 5.
+    pub fn election_ticks(&self) -> u32 {
+        let ticks = self.election_timeout.as_millis() / self.heartbeat_interval.as_millis();
+        u32::try_from(ticks).expect("the timeout is at most 50,000 ms")
+    }
+
+    /// Checks what only a member's first start depends on; to be called when the data directory holds no
+    /// member, and not otherwise: a restart with other flags for the initial cluster is normal.
+    /// Gives the peer URLs of the initial members by name.
+    /// Source: etcd v3.7.1 server/config/config.go (VerifyBootstrap), server/embed/etcd.go (StartEtcd).
+    pub fn check_bootstrap(&self) -> Result<BTreeMap<String, Vec<Url>>, String> {
+        let cluster = parse_initial_cluster(&self.initial_cluster)
+            .map_err(|reason| format!("error setting up initial cluster: {reason}"))?;
+        let Some(mine) = cluster.get(&self.name) else {
+            return Err(format!(
+                "couldn't find local name {:?} in the initial cluster configuration",
+                self.name
+            ));
+        };
+        if self.initial_cluster_state == ClusterState::Existing {
+            return Err("--initial-cluster-state=existing is not supported yet".to_owned());
+        }
+        if cluster.len() > 1 {
+            return Err("--initial-cluster with more than one member is not supported yet".to_owned());
+        }
+        self.check_advertised(mine)?;
+        let all: Vec<String> = cluster.values().flatten().map(Url::to_string).collect();
+        if all.iter().collect::<BTreeSet<&String>>().len() != all.len() {
+            return Err(format!("initial cluster {} has duplicate url", self.initial_cluster));
+        }
+        Ok(cluster)
+    }
+
+    /// The member's URLs in `--initial-cluster` must be those it advertises. Host names are compared as they
+    /// are, but for localhost; etcd also resolves them.
+    fn check_advertised(&self, mine: &[Url]) -> Result<(), String> {
+        let initial: BTreeSet<String> = mine.iter().map(comparable).collect();
+        let advertised: BTreeSet<String> = self.initial_advertise_peer_urls.iter().map(comparable).collect();
+        let missing: Vec<String> = mine
+            .iter()
+            .filter(|url| !advertised.contains(&comparable(url)))
+            .map(|url| format!("{}={url}", self.name))
+            .collect();
+        if !missing.is_empty() {
+            return Err(format!(
+                "--initial-cluster has {} but missing from --initial-advertise-peer-urls={}",
+                missing.join(","),
+                join(&self.initial_advertise_peer_urls)
+            ));
+        }
+        let missing: Vec<String> = self
+            .initial_advertise_peer_urls
+            .iter()
+            .filter(|url| !initial.contains(&comparable(url)))
+            .map(Url::to_string)
+            .collect();
+        if !missing.is_empty() {
+            let cluster: Vec<String> =
+                self.initial_advertise_peer_urls.iter().map(|url| format!("{}={url}", self.name)).collect();
+            return Err(format!(
+                "--initial-advertise-peer-urls has {} but missing from --initial-cluster={}",
+                missing.join(","),
+                cluster.join(",")
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn comparable(url: &Url) -> String {
+    if url.host == "localhost" { url.with_host("127.0.0.1", url.port).to_string() } else { url.to_string() }
+}
+
+/// `name=url,name=url2` as name to URLs.
+/// Source: etcd v3.7.1 client/pkg/types/urlsmap.go.
+fn parse_initial_cluster(text: &str) -> Result<BTreeMap<String, Vec<Url>>, String> {
+    let mut cluster: BTreeMap<String, Vec<Url>> = BTreeMap::new();
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        let (name, url) = part.split_once('=').unwrap_or((part, ""));
+        cluster.entry(name.to_owned()).or_default().push(Url::parse(url)?);
+    }
+    Ok(cluster)
+}
+
+/// The address this machine would send from, without sending: connecting a datagram socket only picks a
+/// route. None when there is no route out.
+pub fn default_host() -> Option<String> {
+    // Addresses reserved for documentation, which no route but the default one covers.
+    [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")].into_iter().find_map(|(from, to)| {
+        let socket = UdpSocket::bind(from).ok()?;
+        socket.connect(to).ok()?;
+        let address: IpAddr = socket.local_addr().ok()?.ip();
+        (!address.is_unspecified() && !address.is_loopback()).then(|| address.to_string())
+    })
+}

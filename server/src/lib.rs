@@ -1,0 +1,22 @@
+//! The production shell and the holdfast binary.
+
+pub mod boot;
+pub mod config;
+pub mod core_loop;
+#[cfg(not(madsim))]
+pub mod data_dir;
+pub mod disk;
+#[cfg(not(madsim))]
+pub mod grpc_count;
+pub mod http;
+pub mod lane;
+pub mod logs;
+pub mod metrics;
+pub mod notes;
+#[cfg(not(madsim))]
+pub mod ports;
+pub mod process_stats;
+pub mod run;
+#[cfg(not(madsim))]
+pub mod supervisor;
+mod tally;

@@ -1,0 +1,37 @@
+//! The `holdfast` program: flags in, a served member out. Called as `etcd` it is the same.
+
+#[cfg(not(madsim))]
+mod serve;
+
+#[cfg(not(madsim))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[cfg(not(madsim))]
+fn main() -> std::process::ExitCode {
+    use holdfast_server::config::{Outcome, parse_process};
+    use holdfast_server::logs::{self, LogSettings};
+    use std::process::ExitCode;
+
+    match parse_process() {
+        Ok(Outcome::Print(text)) => {
+            println!("{}", text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Ok(Outcome::Run(config)) => serve::run(*config),
+        Err(exit) if exit.code == 2 => {
+            eprintln!("{}", exit.text.trim_end());
+            ExitCode::from(2)
+        }
+        Err(exit) => {
+            // Standard error is always there to log to.
+            logs::init(&LogSettings::default()).ok();
+            tracing::warn!(error = exit.text, "failed to verify flags");
+            ExitCode::from(exit.code)
+        }
+    }
+}
+
+/// The simulated machine runs `holdfast_server::run` instead.
+#[cfg(madsim)]
+fn main() {}

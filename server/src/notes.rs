@@ -1,0 +1,61 @@
+//! What an operator reads: the node's notes and the shell's warnings, in etcd's words.
+//!
+//! Source: features.md section 3.6; scripts and tests wait for these texts.
+
+use std::time::Duration;
+
+use holdfast_core::boundary::Note;
+use holdfast_net::gate::Identity;
+use tracing::{debug, info, warn};
+
+use crate::metrics::Metrics;
+
+/// Writes a note as a log line, and counts it.
+pub fn write(note: &Note, metrics: &Metrics, identity: &Identity) {
+    let id = identity.member_id;
+    match note {
+        Note::BecameLeader { term } => {
+            info!("{id:x} became leader at term {term}");
+            info!("raft.node: {id:x} elected leader {id:x} at term {term}");
+            metrics.raft.leader_changes.inc();
+        }
+        Note::LostLeader { term } => {
+            info!("raft.node: {id:x} lost leader at term {term}");
+        }
+        Note::Published { name } => info!(
+            "local-member-id" = format!("{id:x}"),
+            "local-member-attributes" = format!("{{Name:{name}}}"),
+            "cluster-id" = format!("{:x}", identity.cluster_id),
+            "published local member to cluster through raft"
+        ),
+        Note::Compacted { revision } => info!("compact-revision" = revision, "finished scheduled compaction"),
+        Note::CheckpointWritten { index } => info!("snapshot-index" = index.0, "saved snapshot"),
+        Note::CheckpointFailed { index } => {
+            warn!("snapshot-index" = index.0, "failed to save snapshot; it is tried again later");
+        }
+        Note::LeaseExpired { id } => {
+            debug!("lease-id" = format!("{id:016x}"), "lease expired");
+            metrics.store.lease_expired.inc();
+            metrics.store.lease_revoked.inc();
+        }
+    }
+}
+
+/// A turn in which the node's work took longer than an operator wants to hear about.
+pub fn slow_apply(took: Duration, expected: Duration) {
+    warn!(
+        took = format!("{took:?}"),
+        "expected-duration" = format!("{expected:?}"),
+        "apply request took too long"
+    );
+}
+
+/// A flush of the log that took longer than a second.
+pub fn slow_flush(took: Duration, expected: Duration) {
+    warn!(took = format!("{took:?}"), "expected-duration" = format!("{expected:?}"), "slow fdatasync");
+}
+
+/// There is no room for a log segment; tried again in a second.
+pub fn disk_full(what: &str, error: &std::io::Error) {
+    warn!(%error, "no room for the log ({what}); writes wait until there is");
+}

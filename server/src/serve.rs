@@ -1,0 +1,160 @@
+//! The member of this process: its directory, its ports, its end.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use holdfast_core::boundary::Limits;
+use holdfast_net::listen::{Edge, Options};
+use holdfast_server::boot::advertised;
+use holdfast_server::config::{ETCD_VERSION, ServerConfig, Url};
+use holdfast_server::core_loop::{Death, Event};
+use holdfast_server::data_dir::DataDir;
+use holdfast_server::disk::RealDisk;
+use holdfast_server::disk::durable::FlushWay;
+use holdfast_server::grpc_count::CountCalls;
+use holdfast_server::http::{Endpoints, Surface, Versions};
+use holdfast_server::logs;
+use holdfast_server::ports::{Port, plain_http, serve_all, thread_count};
+use holdfast_server::run::{CLUSTER_VERSION, Member, request_timeout, start};
+use holdfast_server::supervisor::{Ending, Signals, notify_ready};
+use tokio::sync::oneshot::error::RecvError;
+use tokio::sync::{oneshot, watch};
+use tower_layer::Layer;
+use tracing::{error, info, warn};
+
+/// How long calls in flight may go on after a signal before the node stops answering.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Runs the member until a signal or its own failure; never returns after a signal.
+pub fn run(config: ServerConfig) -> ExitCode {
+    if let Err(why) = logs::init(&config.logs) {
+        eprintln!("{why}");
+        return ExitCode::FAILURE;
+    }
+    for note in &config.notes {
+        info!("{note}");
+    }
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let served = match runtime {
+        Ok(runtime) => runtime.block_on(serve(&config)),
+        Err(error) => Err(format!("cannot start the runtime: {error}")),
+    };
+    match served {
+        Ok(ending) => ending.exit(),
+        Err(why) => {
+            error!(target: logs::FATAL, error = why, "discovery failed");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line of why there is no member, or the signal that ended it.
+async fn serve(config: &ServerConfig) -> Result<Ending, String> {
+    let mut signals = Signals::catch().map_err(|e| format!("cannot catch signals: {e}"))?;
+    let client_ports = bind_all(&config.listen_client_urls)?;
+    let metrics_ports = bind_all(&config.listen_metrics_urls)?;
+    // Holds the lock until the process ends.
+    let directory = DataDir::open(&config.data_dir).map_err(|e| e.to_string())?;
+    let disk = open_disk(config, &directory)?;
+    let mut member =
+        start(config, disk, Limits::default(), rand::random()).map_err(|error| error.to_string())?;
+    let stop = watch::Sender::new(false);
+    let mut serving = serve_ports(config, &member, &metrics_ports, Surface::Metrics, &stop)?;
+    // Clients are served when the member has published itself (CL-12).
+    tokio::select! {
+        biased;
+        ending = signals.next() => return Ok(ending),
+        ended = &mut member.core.ended => return Err(death(ended)),
+        published = &mut member.published => published.map_err(|_| "the node is gone".to_owned())?,
+    }
+    serving.extend(serve_ports(config, &member, &client_ports, Surface::Client, &stop)?);
+    for port in &client_ports {
+        let address = port.address.to_string();
+        info!(address, "ready to serve client requests");
+        let traffic = "grpc+http";
+        warn!(traffic, address, "serving client traffic insecurely; this is strongly discouraged!");
+    }
+    notify_ready();
+    let ending = tokio::select! {
+        biased;
+        ending = signals.next() => ending,
+        ended = &mut member.core.ended => return Err(death(ended)),
+    };
+    // A second signal ends the process at once.
+    tokio::spawn(async move { signals.next().await.exit() });
+    stop.send_replace(true);
+    shut_down(&mut member, serving).await;
+    info!(name = config.name, "closed etcd server");
+    Ok(ending)
+}
+
+/// Ports are closed: calls in flight finish, then the member ends, and with it the streams.
+async fn shut_down(member: &mut Member, serving: Vec<oneshot::Receiver<()>>) {
+    let mut drained = std::pin::pin!(futures_util::future::join_all(serving));
+    let in_time = tokio::time::timeout(DRAIN, &mut drained).await.is_ok();
+    // An error means that the loop has ended already.
+    member.events.send(Event::Stop).ok();
+    (&mut member.core.ended).await.ok();
+    if !in_time {
+        drained.await;
+    }
+}
+
+fn open_disk(config: &ServerConfig, directory: &DataDir) -> Result<RealDisk, String> {
+    let way = match config.unsafe_no_fsync {
+        true => FlushWay::Never,
+        false => FlushWay::probe(&directory.wal)
+            .map_err(|e| format!("cannot write in {}: {e}", directory.wal.display()))?,
+    };
+    info!(
+        name = config.name,
+        "data-dir" = %config.data_dir.display(),
+        "advertise-client-urls" = advertised(config),
+        flush = format!("{way:?}"),
+        "starting an etcd server"
+    );
+    Ok(RealDisk::new(&directory.member, way))
+}
+
+fn death(ended: Result<Result<(), Death>, RecvError>) -> String {
+    match ended {
+        Ok(Ok(())) => "the core loop ended".to_owned(),
+        Ok(Err(death)) => death.0,
+        Err(_) => "the core loop panicked; see the lines above".to_owned(),
+    }
+}
+
+fn bind_all(urls: &[Url]) -> Result<Vec<Port>, String> {
+    urls.iter().map(|url| Port::bind(url).map_err(|refusal| refusal.to_string())).collect()
+}
+
+/// Starts serving ports of one kind.
+fn serve_ports(
+    config: &ServerConfig,
+    member: &Member,
+    ports: &[Port],
+    surface: Surface,
+    stop: &watch::Sender<bool>,
+) -> Result<Vec<oneshot::Receiver<()>>, String> {
+    let versions = Versions { server: ETCD_VERSION, cluster: CLUSTER_VERSION, storage: CLUSTER_VERSION };
+    let endpoints =
+        Endpoints::new(member.gate.clone(), member.metrics.clone(), versions, request_timeout(config));
+    let plain = plain_http(endpoints, surface);
+    let options = Options {
+        streams_max: config.max_concurrent_streams,
+        keepalive_interval: config.grpc_keepalive_interval,
+        keepalive_timeout: config.grpc_keepalive_timeout,
+        ..Options::default()
+    };
+    let (edge, threads) = match surface {
+        Surface::Client => (Edge::new(&member.gate, plain), thread_count()),
+        Surface::Metrics => (Edge::plain_only(plain), 1),
+    };
+    let edge = CountCalls::new(&member.metrics.grpc).layer(edge);
+    let threads = if ports.is_empty() { 0 } else { threads };
+    serve_all(ports, &edge, options, &stop.subscribe(), threads)
+        .map_err(|error| format!("cannot start a thread: {error}"))
+}
