@@ -1,0 +1,141 @@
+//! `holdfast-sim`: seeds by the thousand, one seed again with its trace, the same seed twice.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, Subcommand};
+use holdfast_sim::crash_states::check_crash_states;
+use holdfast_sim::plan::Profile;
+use holdfast_sim::run::{Farm, trace_seed};
+
+/// Simulation of the Holdfast core, ring 1.
+#[derive(Parser)]
+#[command(name = "holdfast-sim")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run many seeds.
+    Run(Many),
+    /// Run many seeds, each twice: both runs must have the same trace.
+    Twice(Many),
+    /// Run one seed and print what happened.
+    Replay {
+        /// Decimal, or hexadecimal with 0x.
+        #[arg(long, value_parser = parse_seed)]
+        seed: u64,
+        /// Profile; the seed's own without it.
+        #[arg(long, value_parser = parse_profile)]
+        profile: Option<Profile>,
+        /// Print only the last so many lines; 0 prints none.
+        #[arg(long)]
+        last: Option<usize>,
+    },
+    /// Check recovery on many crash states of log and checkpoints.
+    CrashStates {
+        #[arg(long, default_value_t = 50_000)]
+        count: u64,
+        #[arg(long, default_value = "1", value_parser = parse_seed)]
+        from: u64,
+    },
+}
+
+#[derive(clap::Args)]
+struct Many {
+    /// How many.
+    #[arg(long, default_value_t = 1000)]
+    seeds: u64,
+    /// Base from which the seeds are derived; decimal, or hexadecimal with 0x.
+    #[arg(long, default_value = "1", value_parser = parse_seed)]
+    from: u64,
+    /// Threads.
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Profile; each seed's own without it.
+    #[arg(long, value_parser = parse_profile)]
+    profile: Option<Profile>,
+    /// Stop after so many failures.
+    #[arg(long, default_value_t = 5)]
+    failures: usize,
+}
+
+fn parse_seed(text: &str) -> Result<u64, String> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|error| error.to_string())
+}
+
+fn parse_profile(text: &str) -> Result<Profile, String> {
+    Profile::by_name(text).ok_or_else(|| {
+        let names: Vec<&str> = Profile::ALL.iter().map(|profile| profile.name()).collect();
+        format!("one of {}", names.join(", "))
+    })
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(many) => run(&many, false),
+        Command::Twice(many) => run(&many, true),
+        Command::Replay { seed, profile, last } => replay(seed, profile, last),
+        Command::CrashStates { count, from } => crash_states(from, count),
+    }
+}
+
+fn run(many: &Many, twice: bool) -> ExitCode {
+    let start = Instant::now();
+    let farm = Farm {
+        base: many.from,
+        seeds: many.seeds,
+        jobs: many.jobs,
+        profile: many.profile,
+        twice,
+        failures_max: many.failures,
+    };
+    let harvest = farm.run();
+    for failure in &harvest.failures {
+        println!("{failure}");
+    }
+    println!("{:?}\n{:?} replayed={}", harvest.counts, harvest.checked, harvest.replayed);
+    println!("{}", harvest.summary(start.elapsed().as_secs_f64()));
+    harvest.failures.first().map_or(ExitCode::SUCCESS, |failure| ExitCode::from(failure.exit_code()))
+}
+
+fn replay(seed: u64, profile: Option<Profile>, last: Option<usize>) -> ExitCode {
+    let (result, lines) = trace_seed(seed, profile.unwrap_or_else(|| Profile::of_seed(seed)));
+    let skipped = last.map_or(0, |last| lines.len().saturating_sub(last));
+    for line in &lines[skipped..] {
+        println!("{line}");
+    }
+    match result {
+        Ok(report) => {
+            println!("{report:?}");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            println!("{failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn crash_states(from: u64, count: u64) -> ExitCode {
+    let start = Instant::now();
+    match check_crash_states(from, count) {
+        Ok(report) => {
+            println!("{report:?} wall_s={:.1}", start.elapsed().as_secs_f64());
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            println!(
+                "FAIL safety/recovery  {}\n crash-states script seed {:#018x}",
+                failure.what, failure.seed
+            );
+            ExitCode::from(11)
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Finds each write of a client in the log, and nothing in the log that nobody asked for.
+
+use holdfast_core::base::LeaseId;
+use holdfast_core::request::{CompactRequest, LeaseGrantRequest, Request};
+use holdfast_core::status::Status;
+
+use super::{Checked, Truth, Violation};
+use crate::history::{History, Op, Terms};
+use crate::oracle::model::{Decree, is_read_only};
+use crate::oracle::refuse::static_refusal;
+
+/// Where each op took effect: the position after its entry; `None` for reads, refusals and what was lost.
+pub type Places = Vec<Option<usize>>;
+
+/// Ops and entries, put together.
+pub struct Matched {
+    pub places: Places,
+    /// Entries (from 0) that take a lease away and that no client asked for: it ran out.
+    pub expiries: Vec<usize>,
+}
+
+/// Matches ops and entries life by life. An acknowledged write must be in the log with the answer that
+/// the oracle predicts there; an entry must belong to somebody; a refused op must not be in the log.
+pub fn find(history: &History, truth: &Truth, checked: &mut Checked) -> Result<Matched, Violation> {
+    let mut places: Places = vec![None; history.ops.len()];
+    let mut owned = vec![false; history.log.len()];
+    for life in 0..history.lives.len() {
+        let mine = entries_of_life(history, truth, life);
+        acknowledged(history, truth, life, &mine, &mut owned, &mut places)?;
+        unanswered(history, life, &mine, &mut owned, &mut places);
+    }
+    let expiries = check_owners(history, truth, &owned)?;
+    count(history, &places, checked);
+    Ok(Matched { places, expiries })
+}
+
+/// Entries that a life proposed for clients, in the order in which it proposed them.
+fn entries_of_life(history: &History, truth: &Truth, life: usize) -> Vec<usize> {
+    let mut mine: Vec<usize> = (0..history.log.len())
+        .filter(|i| matches!(history.log[*i].decree, Decree::Request(_)) && !truth.repeats[*i])
+        .filter(|i| history.log[*i].life == life)
+        .collect();
+    mine.sort_by_key(|i| history.log[*i].id.map(|id| id.counter));
+    mine
+}
+
+fn acknowledged(
+    history: &History,
+    truth: &Truth,
+    life: usize,
+    mine: &[usize],
+    owned: &mut [bool],
+    places: &mut Places,
+) -> Result<(), Violation> {
+    let mut ops: Vec<usize> = (0..history.ops.len())
+        .filter(|o| history.ops[*o].life == life && is_decided_by_log(&history.ops[*o], &history.terms))
+        .collect();
+    ops.sort_by_key(|o| history.ops[*o].arrived);
+    let mut from = 0;
+    for o in ops {
+        let op = &history.ops[o];
+        let answer = op.answer.as_ref().expect("decided by the log means answered");
+        let arrived = op.arrived.expect("what was answered had arrived").seq;
+        let fits = |place: &usize| {
+            let i = mine[*place];
+            !owned[i]
+                && history.log[i].seen.seq >= arrived
+                && asks_for(&op.request, &history.log[i].decree, &history.terms)
+        };
+        let expected = |place: usize| truth.expected[mine[place]].as_ref();
+        let found = (from..mine.len())
+            .filter(fits)
+            .find(|place| expected(*place).is_some_and(|e| e.agrees(&op.request, &answer.result)));
+        let Some(place) = found else {
+            let near = (from..mine.len()).find(fits);
+            let what = match near {
+                Some(place) => format!(
+                    "{:?} was answered {:?}; entry {} predicts {:?}",
+                    op.request,
+                    answer.result,
+                    mine[place] + 1,
+                    expected(place).map(|e| &e.result)
+                ),
+                None => format!("{:?} was answered {:?} and is not in the log", op.request, answer.result),
+            };
+            return Err(Violation { check: "write", what, at: answer.at });
+        };
+        if mine[place] as u64 >= answer.applied {
+            let what = format!("{:?} was answered before entry {} was applied", op.request, mine[place] + 1);
+            return Err(Violation { check: "write", what, at: answer.at });
+        }
+        owned[mine[place]] = true;
+        places[o] = Some(mine[place] + 1);
+        from = place + 1;
+    }
+    Ok(())
+}
+
+/// What nobody was told of may be in the log once, after it arrived.
+fn unanswered(history: &History, life: usize, mine: &[usize], owned: &mut [bool], places: &mut Places) {
+    let open = history.ops.iter().enumerate().filter(|(_, op)| op.life == life && is_open(op));
+    // A grant whose id the proposer chose fits any grant: those that named one come first.
+    let (named, chosen): (Vec<_>, Vec<_>) = open
+        .partition(|(_, op)| !matches!(&op.request, Request::LeaseGrant(grant) if grant.id == LeaseId(0)));
+    for (o, op) in named.into_iter().chain(chosen) {
+        let Some(arrived) = op.arrived else { continue };
+        let found = mine.iter().copied().find(|i| {
+            !owned[*i]
+                && history.log[*i].seen.seq >= arrived.seq
+                && asks_for(&op.request, &history.log[*i].decree, &history.terms)
+        });
+        if let Some(i) = found {
+            owned[i] = true;
+            places[o] = Some(i + 1);
+        }
+    }
+}
+
+/// Every entry belongs to somebody; the end of a lease may be the node's own doing.
+fn check_owners(history: &History, truth: &Truth, owned: &[bool]) -> Result<Vec<usize>, Violation> {
+    let mut expiries = Vec::new();
+    for (i, entry) in history.log.iter().enumerate() {
+        let Decree::Request(request) = &entry.decree else { continue };
+        if owned[i] || truth.repeats[i] {
+            continue;
+        }
+        if !matches!(request, Request::LeaseRevoke { .. }) {
+            let what = format!("entry {} is nobody's, or of one who was refused: {request:?}", i + 1);
+            return Err(Violation { check: "write", what, at: entry.seen });
+        }
+        expiries.push(i);
+    }
+    Ok(expiries)
+}
+
+fn count(history: &History, places: &Places, checked: &mut Checked) {
+    for (op, place) in history.ops.iter().zip(places) {
+        match (goes_through_log(&op.request), op.answer.is_some(), place.is_some()) {
+            (true, true, true) => checked.writes += 1,
+            (true, false, true) => checked.unknown_done += 1,
+            (true, false, false) => checked.unknown_lost += 1,
+            _ => {}
+        }
+    }
+}
+
+/// Whether a request becomes a log entry if it is not refused by its form.
+pub fn goes_through_log(request: &Request) -> bool {
+    match request {
+        Request::Put(_)
+        | Request::DeleteRange(_)
+        | Request::Compact(_)
+        | Request::LeaseGrant(_)
+        | Request::LeaseRevoke { .. } => true,
+        Request::Txn(txn) => !is_read_only(txn),
+        _ => false,
+    }
+}
+
+/// Refusals that say nothing about the state: the request may be in the log or not.
+pub fn is_unknown(status: Status) -> bool {
+    matches!(
+        status,
+        Status::Timeout
+            | Status::TimeoutDueToLeaderFail
+            | Status::TimeoutDueToConnectionLost
+            | Status::TimeoutWaitAppliedIndex
+            | Status::LeaderChanged
+            | Status::NoLeader
+            | Status::Stopped
+            | Status::ProposalDropped
+            | Status::Unhealthy
+            | Status::ContextDeadlineExceeded
+            | Status::NoSpace
+    )
+}
+
+/// Refusals before anything was proposed that depend on load, not on state.
+pub fn is_overload(status: Status) -> bool {
+    matches!(status, Status::TooManyRequests | Status::RequestTooLarge)
+}
+
+/// A write whose answer was decided where its entry was applied.
+fn is_decided_by_log(op: &Op, terms: &Terms) -> bool {
+    let Some(answer) = &op.answer else { return false };
+    goes_through_log(&op.request)
+        && static_refusal(&op.request, terms.txn_ops_max).is_none()
+        && !answer.result.as_ref().is_err_and(|status| is_unknown(*status) || is_overload(*status))
+}
+
+/// A write that may or may not have happened.
+fn is_open(op: &Op) -> bool {
+    let is_unknown = match &op.answer {
+        None => true,
+        Some(answer) => answer.result.as_ref().is_err_and(|status| is_unknown(*status)),
+    };
+    is_unknown && goes_through_log(&op.request)
+}
+
+/// Whether an entry is what this request becomes: the proposer fills in lease ids and raises TTLs.
+fn asks_for(request: &Request, decree: &Decree, terms: &Terms) -> bool {
+    let Decree::Request(decided) = decree else { return false };
+    match (request, decided) {
+        (Request::LeaseGrant(asked), Request::LeaseGrant(LeaseGrantRequest { id, ttl })) => {
+            let is_chosen = asked.id == LeaseId(0) && id.0 > 0;
+            (is_chosen || asked.id == *id) && *ttl == asked.ttl.max(terms.ttl_min_s)
+        }
+        (Request::Compact(asked), Request::Compact(CompactRequest { revision, .. })) => {
+            asked.revision == *revision
+        }
+        (asked, decided) => asked == decided,
+    }
+}

@@ -1,0 +1,274 @@
+//! Real time: what was answered is seen by all that is asked later; and what each read must answer.
+
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+use holdfast_core::base::LeaseId;
+use holdfast_core::request::{Request, RequestOp, Response};
+use holdfast_core::status::Status;
+
+use super::matching::{Places, goes_through_log, is_overload, is_unknown};
+use super::{Checked, Truth, Violation};
+use crate::history::{Answer, History, Op};
+use crate::oracle::model::{Model, View, is_read_only};
+use crate::oracle::refuse::static_refusal;
+
+/// The place of what has seen nothing of the state.
+const NOWHERE: usize = 0;
+
+/// What happens to an op, in the order of the world.
+enum Event {
+    Call(usize),
+    Return(usize),
+}
+
+/// Sweeps all calls and returns in order. The *floor* of an op is the furthest place that anything
+/// returned before its call had: the op must lie at or behind it. Each read takes the first place that
+/// fits, which is the best choice for all that come later: their floors only rise.
+pub fn check(
+    history: &History,
+    truth: &Truth,
+    places: &Places,
+    checked: &mut Checked,
+) -> Result<(), Violation> {
+    let mut events = Vec::with_capacity(2 * history.ops.len());
+    for (o, op) in history.ops.iter().enumerate() {
+        events.push((op.call.seq, Event::Call(o)));
+        if let Some(answer) = &op.answer {
+            events.push((answer.at.seq, Event::Return(o)));
+        }
+    }
+    events.sort_by_key(|(seq, _)| *seq);
+    let mut floors = vec![0; history.ops.len()];
+    let mut reached = 0;
+    // A local read need not see what other lives and members answered; what its own life did, it must.
+    let mut reached_by_life = vec![0; history.lives.len()];
+    let mut hashes = std::collections::BTreeMap::new();
+    for (_, event) in events {
+        match event {
+            Event::Call(o) => {
+                let op = &history.ops[o];
+                floors[o] = if is_local(&op.request) { reached_by_life[op.life] } else { reached };
+                check_after(history, places, o, reached)?;
+            }
+            Event::Return(o) => {
+                let op = &history.ops[o];
+                let answer = op.answer.as_ref().expect("it returned");
+                let place = match places[o] {
+                    // An answer that says nothing acknowledges nothing.
+                    Some(_) if answer.result.as_ref().is_err_and(|status| is_unknown(*status)) => NOWHERE,
+                    Some(place) => place,
+                    None => place_of_read(history, truth, op, answer, floors[o], checked)?,
+                };
+                reached = reached.max(place);
+                reached_by_life[op.life] = reached_by_life[op.life].max(place);
+                check_hash(op, answer, &mut hashes)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a read is answered from where the member is, without asking anybody (RG-19, TXN-12, TXN-13).
+fn is_local(request: &Request) -> bool {
+    match request {
+        Request::Range(range) => range.serializable,
+        Request::Txn(txn) => {
+            let mut ops = txn.success.iter().chain(&txn.failure);
+            ops.all(|op| matches!(op, RequestOp::Range(range) if range.serializable))
+        }
+        Request::LeaseLeases
+        | Request::Status
+        | Request::Hash
+        | Request::HashKv { .. }
+        | Request::Defragment => true,
+        Request::MemberList { linearizable } => !linearizable,
+        _ => false,
+    }
+}
+
+/// A write, answered or not, lies behind all that had returned before it was called.
+fn check_after(history: &History, places: &Places, o: usize, floor: usize) -> Result<(), Violation> {
+    match places[o] {
+        Some(place) if place <= floor => {
+            let op = &history.ops[o];
+            let what = format!(
+                "{:?} is entry {place}, but entry {floor} had been acknowledged before it was asked",
+                op.request
+            );
+            Err(Violation { check: "real_time", what, at: op.call })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Finds the place of an op that is in no entry; refusals by form or for load have none of their own.
+fn place_of_read(
+    history: &History,
+    truth: &Truth,
+    op: &Op,
+    answer: &Answer,
+    floor: usize,
+    checked: &mut Checked,
+) -> Result<usize, Violation> {
+    let broken = |check, what: String| Err(Violation { check, what, at: answer.at });
+    if let Some(status) = static_refusal(&op.request, history.terms.txn_ops_max) {
+        checked.refusals += 1;
+        return match answer.result {
+            Err(got) if got == status => Ok(NOWHERE),
+            // The quota is judged before the form (WR-0).
+            Err(Status::NoSpace) if may_be_unknown(history, op, Status::NoSpace) => Ok(NOWHERE),
+            ref got => broken("refusal", format!("{:?} must be refused {status:?}: {got:?}", op.request)),
+        };
+    }
+    if let Err(status) = &answer.result
+        && (is_overload(*status) || (is_unknown(*status) && may_be_unknown(history, op, *status)))
+    {
+        return Ok(NOWHERE);
+    }
+    if goes_through_log(&op.request) {
+        return broken("write", format!("{:?} was answered {:?} for nothing", op.request, answer.result));
+    }
+    checked.reads += 1;
+    let last = truth.model.position().min(answer.applied as usize);
+    if floor > last {
+        let what = format!("{:?}: entry {floor} was acknowledged, the node is at {last}", op.request);
+        return broken("read", what);
+    }
+    if let (Request::LeaseTimeToLive { id, .. }, Ok(got)) = (&op.request, &answer.result) {
+        return match time_to_live_fits(&truth.model, floor..=last, *id, op, got) {
+            true => Ok(floor),
+            false => {
+                let expected = predicted(&truth.model.at(floor), op);
+                broken("read", format!("{:?} answered {got:?}, must be about {expected}", op.request))
+            }
+        };
+    }
+    let (low, high) = match answer.revision() {
+        // What has no revision in its header may have been answered anywhere.
+        None | Some(0) => (floor, last),
+        Some(revision) => match truth.model.positions_of(revision) {
+            Some((first, end)) => (first.max(floor), end.min(last)),
+            None => (1, 0),
+        },
+    };
+    if low > high {
+        let now = truth.model.at(floor).revision();
+        let got = &answer.result;
+        return broken("read", format!("{:?} answered {got:?}; revision {now} had been seen", op.request));
+    }
+    let found = (low..=high).find(|place| fits(&truth.model.at(*place), op, &answer.result));
+    found.map_or_else(
+        || {
+            let expected = predicted(&truth.model.at(low), op);
+            broken("read", format!("{:?} answered {:?}, must be {expected}", op.request, answer.result))
+        },
+        Ok,
+    )
+}
+
+/// NOSPACE is a legal answer only to writes and where a quota is set.
+fn may_be_unknown(history: &History, op: &Op, status: Status) -> bool {
+    status != Status::NoSpace || (history.terms.has_quota && goes_through_log(&op.request))
+}
+
+/// Whether `got` is right at this place.
+fn fits(view: &View<'_>, op: &Op, got: &Result<Response, Status>) -> bool {
+    match (&op.request, got) {
+        (Request::Range(request), _) => view.range(request).agrees(&op.request, got),
+        (Request::Txn(request), _) if is_read_only(request) => {
+            view.read_txn(request).agrees(&op.request, got)
+        }
+        (Request::LeaseKeepAlive { id }, Ok(Response::LeaseKeepAlive { id: answered, ttl, .. })) => {
+            id == answered && *ttl == view.lease(*id).unwrap_or(0)
+        }
+        (Request::LeaseLeases, Ok(Response::LeaseLeases { header, ids })) => {
+            let mut ids = ids.clone();
+            ids.sort();
+            *header == view.header() && ids == view.leases()
+        }
+        (Request::HashKv { revision }, Err(status)) => {
+            let bound = if *revision > view.revision() {
+                Some(Status::FutureRev)
+            } else if *revision > 0 && *revision < view.compact_revision() {
+                Some(Status::Compacted)
+            } else {
+                None
+            };
+            bound == Some(*status)
+        }
+        (Request::HashKv { revision }, Ok(Response::HashKv { header, hash_revision, .. })) => {
+            let wanted = if *revision == 0 { view.revision() } else { *revision };
+            *header == view.header() && *hash_revision == wanted
+        }
+        (Request::Status, Ok(Response::Status(status))) => {
+            status.header == view.header() && status.raft_applied_index == view.position as u64
+        }
+        (
+            Request::AlarmList { .. } | Request::MemberList { .. } | Request::Hash | Request::Defragment,
+            got,
+        ) => got.is_ok(),
+        _ => false,
+    }
+}
+
+/// The keys of a lease are collected while others write: each must hang on it at some place of the answer's
+/// span, and one that hangs on it throughout must be there. The header is of some place of the span.
+fn time_to_live_fits(
+    model: &Model,
+    span: RangeInclusive<usize>,
+    asked: LeaseId,
+    op: &Op,
+    got: &Response,
+) -> bool {
+    let Response::LeaseTimeToLive { header, id, ttl, granted_ttl, keys } = got else { return false };
+    let wants_keys = matches!(op.request, Request::LeaseTimeToLive { keys: true, .. });
+    let (from, to) = (model.at(*span.start()).revision(), model.at(*span.end()).revision());
+    if *id != asked || !(from..=to).contains(&header.revision) || (!wants_keys && !keys.is_empty()) {
+        return false;
+    }
+    let is_gone = |place: usize| model.at(place).lease(asked).is_none();
+    if (*ttl, *granted_ttl, keys.len()) == (-1, 0, 0) {
+        return span.clone().any(is_gone);
+    }
+    let attached: Vec<Vec<Bytes>> = span.clone().map(|place| model.at(place).keys_of_lease(asked)).collect();
+    let is_true = |key: &Bytes| attached.iter().any(|at| at.contains(key));
+    let is_whole =
+        attached[0].iter().all(|key| keys.contains(key) || attached.iter().any(|at| !at.contains(key)));
+    span.clone().any(|place| model.at(place).lease(asked) == Some(*granted_ttl))
+        && (!wants_keys || (keys.iter().all(is_true) && is_whole))
+}
+
+fn predicted(view: &View<'_>, op: &Op) -> String {
+    match &op.request {
+        Request::Range(request) => format!("{:?}", view.range(request).result),
+        Request::Txn(request) => format!("{:?}", view.read_txn(request).result),
+        Request::LeaseKeepAlive { id } | Request::LeaseTimeToLive { id, .. } => {
+            format!(
+                "at {:?} with TTL {:?}, keys {:?}",
+                view.header(),
+                view.lease(*id),
+                view.keys_of_lease(*id)
+            )
+        }
+        Request::LeaseLeases => format!("at {:?} {:?}", view.header(), view.leases()),
+        _ => format!("at {:?}, compacted {}", view.header(), view.compact_revision()),
+    }
+}
+
+/// HashKV of one revision under one compaction is one number, whoever answers and when (HASH-2).
+fn check_hash(
+    op: &Op,
+    answer: &Answer,
+    hashes: &mut std::collections::BTreeMap<(i64, i64), u32>,
+) -> Result<(), Violation> {
+    let Ok(Response::HashKv { hash, compact_revision, hash_revision, .. }) = &answer.result else {
+        return Ok(());
+    };
+    let known = *hashes.entry((*hash_revision, *compact_revision)).or_insert(*hash);
+    if known == *hash {
+        return Ok(());
+    }
+    let what = format!("{:?} answered {:?}, and {known} before", op.request, answer.result);
+    Err(Violation { check: "hash_kv", what, at: answer.at })
+}

@@ -1,0 +1,375 @@
+//! Watches against the events of the log: ordered, unique, without gaps, whole revisions, kept promises.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use holdfast_core::base::{KeyRange, WatchId};
+use holdfast_core::boundary::{Event, EventKind, StreamOp, WatchCreate, WatchResponse};
+
+use super::{Checked, Truth, Violation};
+use crate::history::{History, Moment, Passed, Stream};
+use crate::oracle::model::View;
+use crate::oracle::store::{Change, Store};
+
+const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
+const DUPLICATE_ID: &str = "mvcc: duplicate watch ID provided on the WatchStream";
+const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
+
+/// A watcher as its client knows it.
+struct Watcher {
+    range: KeyRange,
+    create: WatchCreate,
+    /// Every matching event below this revision has been delivered.
+    next: i64,
+    /// Cancelled by a compaction, and not by the client.
+    is_compacted: bool,
+}
+
+/// What the node must answer on a stream, in this order.
+enum Control {
+    Create(WatchCreate, Moment),
+    Cancel(WatchId),
+}
+
+/// A stream being walked.
+struct Walk<'a> {
+    truth: &'a Truth,
+    watchers: BTreeMap<i64, Watcher>,
+    controls: VecDeque<Control>,
+    next_auto_id: i64,
+    /// Progress requests not yet answered; they need not be.
+    progress_asked: u64,
+    checked: &'a mut Checked,
+}
+
+pub fn check(history: &History, truth: &Truth, checked: &mut Checked) -> Result<(), Violation> {
+    let reached = reached_by_life(history);
+    for stream in &history.streams {
+        let mut walk = Walk {
+            truth,
+            watchers: BTreeMap::new(),
+            controls: VecDeque::new(),
+            next_auto_id: 0,
+            progress_asked: 0,
+            checked,
+        };
+        for (at, passed) in &stream.passed {
+            let step = match passed {
+                Passed::Op(op) => {
+                    walk.on_op(op, *at);
+                    Ok(())
+                }
+                Passed::Delivered(response, applied) => {
+                    let place = (*applied as usize).min(truth.model.position());
+                    let here = Here { view: truth.model.at(place), reached: &reached[stream.life] };
+                    walk.on_delivery(response, &here)
+                }
+            };
+            step.map_err(|what| Violation { check: "watch", what, at: *at })?;
+        }
+        walk.finish(stream).map_err(|what| Violation { check: "watch", what, at: history.end })?;
+    }
+    Ok(())
+}
+
+/// For each life: moments at which somebody learned how far its node had applied at least.
+fn reached_by_life(history: &History) -> Vec<Vec<(u64, i64)>> {
+    let mut reached = vec![Vec::new(); history.lives.len()];
+    for op in &history.ops {
+        let Some(answer) = &op.answer else { continue };
+        if let Some(revision) = answer.revision() {
+            reached[op.life].push((answer.at.seq, revision));
+        }
+    }
+    for list in &mut reached {
+        list.sort_unstable();
+        let mut most = 0;
+        for (_, revision) in list.iter_mut() {
+            most = most.max(*revision);
+            *revision = most;
+        }
+    }
+    reached
+}
+
+/// Where a delivery was made.
+struct Here<'a> {
+    /// The furthest state that the node can have seen.
+    view: View<'a>,
+    reached: &'a [(u64, i64)],
+}
+
+impl Here<'_> {
+    /// The revision that the node had answered before `moment`.
+    fn revision_known_at(&self, moment: Moment) -> i64 {
+        let end = self.reached.partition_point(|(seq, _)| *seq < moment.seq);
+        end.checked_sub(1).map_or(0, |i| self.reached[i].1)
+    }
+}
+
+impl Walk<'_> {
+    fn on_op(&mut self, op: &StreamOp, at: Moment) {
+        match op {
+            StreamOp::Create(create) => self.controls.push_back(Control::Create(create.clone(), at)),
+            StreamOp::Cancel { watch_id } => self.controls.push_back(Control::Cancel(*watch_id)),
+            StreamOp::Progress => self.progress_asked += 1,
+            StreamOp::Credit { .. } | StreamOp::Close => {}
+        }
+    }
+
+    fn on_delivery(&mut self, response: &WatchResponse, here: &Here<'_>) -> Result<(), String> {
+        if response.revision > here.view.revision() {
+            return Err(format!("{response:?} is ahead of revision {}", here.view.revision()));
+        }
+        if response.created {
+            self.on_created(response, here)
+        } else if response.canceled && response.compact_revision != 0 {
+            self.on_compacted(response, here)
+        } else if response.canceled {
+            self.on_canceled(response)
+        } else if response.events.is_empty() {
+            self.on_progress(response, here)
+        } else {
+            self.on_events(response, here)
+        }
+    }
+
+    fn on_created(&mut self, response: &WatchResponse, here: &Here<'_>) -> Result<(), String> {
+        self.skip_unanswered_cancels()?;
+        let Some(Control::Create(create, at)) = self.controls.pop_front() else {
+            return Err(format!("{response:?} answers no create"));
+        };
+        if !response.events.is_empty() {
+            return Err(format!("{response:?} carries events"));
+        }
+        let range = range_of(&create);
+        let refusal = if create.start_revision < 0 {
+            Some(COMPACTED)
+        } else if range.is_empty() {
+            Some(EMPTY_RANGE)
+        } else if create.watch_id.0 != 0 && self.watchers.contains_key(&create.watch_id.0) {
+            // An id cancelled by compaction only may count as in use or not.
+            let is_compacted = self.watchers[&create.watch_id.0].is_compacted;
+            (!is_compacted || response.canceled).then_some(DUPLICATE_ID)
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            let is_right = response.canceled
+                && response.watch_id == WatchId(-1)
+                && response.cancel_reason == reason
+                && response.compact_revision == 0;
+            return if is_right { Ok(()) } else { Err(format!("{response:?} must refuse: {reason}")) };
+        }
+        let id = response.watch_id.0;
+        let allowed = self.ids_of(&create);
+        if response.canceled || !allowed.contains(&id) {
+            return Err(format!("{response:?} must create one of watches {allowed:?} for {create:?}"));
+        }
+        if create.watch_id.0 == 0 {
+            self.next_auto_id = id + 1;
+        }
+        let known = here.revision_known_at(at);
+        if response.revision < known {
+            return Err(format!("{response:?} is behind revision {known}, answered before"));
+        }
+        let next = if create.start_revision > 0 { create.start_revision } else { response.revision + 1 };
+        self.watchers.insert(id, Watcher { range, create, next, is_compacted: false });
+        Ok(())
+    }
+
+    /// The ids that a create may get (WATCH-5): the next one not in use. A watch that compaction ended and
+    /// its client did not cancel may count as using its id or not.
+    fn ids_of(&self, create: &WatchCreate) -> [i64; 2] {
+        if create.watch_id.0 != 0 {
+            return [create.watch_id.0; 2];
+        }
+        let next = |is_free: &dyn Fn(Option<&Watcher>) -> bool| {
+            (self.next_auto_id..).find(|id| is_free(self.watchers.get(id))).expect("ids do not run out")
+        };
+        [next(&|watcher| watcher.is_none()), next(&|watcher| watcher.is_none_or(|w| w.is_compacted))]
+    }
+
+    /// A cancel of an unknown id has no answer (WATCH-22); one of a watch that compaction ended may.
+    fn skip_unanswered_cancels(&mut self) -> Result<(), String> {
+        while let Some(Control::Cancel(id)) = self.controls.front() {
+            match self.watchers.get(&id.0) {
+                Some(watcher) if !watcher.is_compacted => {
+                    return Err(format!("cancel of watch {id} was not answered in its turn"));
+                }
+                _ => {
+                    self.watchers.remove(&id.0);
+                    self.controls.pop_front();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_canceled(&mut self, response: &WatchResponse) -> Result<(), String> {
+        while let Some(Control::Cancel(id)) = self.controls.front() {
+            let is_it = *id == response.watch_id;
+            let watcher = self.watchers.remove(&id.0);
+            self.controls.pop_front();
+            match watcher {
+                Some(_) if is_it && response.cancel_reason.is_empty() => return Ok(()),
+                Some(watcher) if !watcher.is_compacted => break,
+                _ => {}
+            }
+        }
+        Err(format!("{response:?} answers no cancel"))
+    }
+
+    fn on_compacted(&mut self, response: &WatchResponse, here: &Here<'_>) -> Result<(), String> {
+        let watcher = self.watchers.get_mut(&response.watch_id.0).filter(|watcher| !watcher.is_compacted);
+        let Some(watcher) = watcher else { return Err(format!("{response:?} is for no watch")) };
+        let compact = response.compact_revision;
+        if compact > here.view.compact_revision() || watcher.next >= compact {
+            return Err(format!(
+                "{response:?}: compacted at {}, the watch is at {}",
+                here.view.compact_revision(),
+                watcher.next
+            ));
+        }
+        if response.revision != 0 || !response.cancel_reason.is_empty() {
+            return Err(format!("{response:?} has a revision or a reason"));
+        }
+        watcher.is_compacted = true;
+        Ok(())
+    }
+
+    fn on_progress(&mut self, response: &WatchResponse, here: &Here<'_>) -> Result<(), String> {
+        self.checked.progress += 1;
+        if response.watch_id == WatchId(-1) {
+            if self.progress_asked == 0 || self.watchers.is_empty() {
+                return Err(format!("{response:?} was not asked for"));
+            }
+            self.progress_asked -= 1;
+            let store = &self.truth.model.store;
+            return self.watchers.values_mut().try_for_each(|w| w.on_progress(store, response, here));
+        }
+        match self.watchers.get_mut(&response.watch_id.0) {
+            Some(watcher) if watcher.create.progress_notify && !watcher.is_compacted => {
+                watcher.on_progress(&self.truth.model.store, response, here)
+            }
+            _ => Err(format!("{response:?} is for no watch that wants it")),
+        }
+    }
+
+    fn on_events(&mut self, response: &WatchResponse, here: &Here<'_>) -> Result<(), String> {
+        let watcher = self.watchers.get_mut(&response.watch_id.0).filter(|watcher| !watcher.is_compacted);
+        let Some(watcher) = watcher else { return Err(format!("{response:?} is for no watch")) };
+        let last = response.events.iter().map(|event| event.kv.mod_revision).max().unwrap_or(0);
+        if last > response.revision || response.fragment != watcher.create.fragment {
+            return Err(format!("{response:?} has a wrong revision or fragment flag"));
+        }
+        let store = &self.truth.model.store;
+        watcher.take(store, &response.events, last, here)?;
+        self.checked.events += response.events.len() as u64;
+        Ok(())
+    }
+
+    /// At the end of a run that left the stream in peace nothing may be owed.
+    fn finish(mut self, stream: &Stream) -> Result<(), String> {
+        if !stream.lives_to_end {
+            return Ok(());
+        }
+        self.skip_unanswered_cancels()?;
+        if !self.controls.is_empty() {
+            return Err(format!("{} requests on the stream were not answered", self.controls.len()));
+        }
+        let end = self.truth.model.at(self.truth.model.position());
+        for (id, watcher) in &self.watchers {
+            let owed = watcher.expected(&self.truth.model.store, end.revision()).next();
+            if let Some((change, _)) = owed.filter(|_| !watcher.is_compacted) {
+                return Err(format!("watch {id} never got {change:?}, it is at {}", watcher.next));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Watcher {
+    /// Changes it must be told, from where it is up to a revision; and whether each may be missing, since
+    /// a later change of the same revision replaced it and compaction keeps only that one.
+    fn expected<'a>(&'a self, store: &'a Store, through: i64) -> impl Iterator<Item = (&'a Change, bool)> {
+        (self.next..=through).flat_map(move |revision| {
+            let changes = store.changes(revision);
+            changes.iter().filter(move |change| self.wants(change)).map(move |change| {
+                let is_replaced = changes.iter().any(|c| c.kv.key == change.kv.key && c.sub > change.sub);
+                (change, is_replaced)
+            })
+        })
+    }
+
+    fn wants(&self, change: &Change) -> bool {
+        let is_filtered = match change.kind {
+            EventKind::Put => self.create.no_put,
+            EventKind::Delete => self.create.no_delete,
+        };
+        !is_filtered && self.range.contains(&change.kv.key)
+    }
+
+    /// Takes a batch that ends with whole revision `last`.
+    fn take(&mut self, store: &Store, events: &[Event], last: i64, here: &Here<'_>) -> Result<(), String> {
+        if last < self.next {
+            return Err(format!("{events:?} came again: the watch is at {}", self.next));
+        }
+        let mut got = events.iter().peekable();
+        for (change, is_replaced) in self.expected(store, last) {
+            let is_same = got.peek().is_some_and(|e| e.kind == change.kind && e.kv == change.kv);
+            if is_same {
+                self.check_prev(store, got.next().expect("peeked"), here)?;
+            } else if !(is_replaced && change.kv.mod_revision == here.view.compact_revision()) {
+                return Err(format!("must be told {change:?}, got {:?}; it is at {}", got.peek(), self.next));
+            }
+        }
+        if let Some(event) = got.next() {
+            return Err(format!("{event:?} is not of this watch, or out of order; it is at {}", self.next));
+        }
+        self.next = last + 1;
+        Ok(())
+    }
+
+    /// The value before an event: exact, or absent where compaction may have taken it (WATCH-16).
+    fn check_prev(&self, store: &Store, event: &Event, here: &Here<'_>) -> Result<(), String> {
+        let before = event.kv.mod_revision - 1;
+        let is_create = event.kind == EventKind::Put && event.kv.create_revision == event.kv.mod_revision;
+        let expected =
+            if self.create.prev_kv && !is_create { store.get(&event.kv.key, before) } else { None };
+        match (&event.prev_kv, expected) {
+            (got, expected) if got.as_ref() == expected => Ok(()),
+            (None, Some(_)) if before < here.view.compact_revision() => Ok(()),
+            (_, expected) => Err(format!("{event:?} must have prev_kv {expected:?}")),
+        }
+    }
+
+    /// A promise that everything up to a revision has been told.
+    fn on_progress(
+        &mut self,
+        store: &Store,
+        response: &WatchResponse,
+        here: &Here<'_>,
+    ) -> Result<(), String> {
+        if self.is_compacted {
+            return Ok(());
+        }
+        if response.revision + 1 < self.next {
+            return Err(format!("{response:?} goes back: the watch is at {}", self.next));
+        }
+        let owed = self.expected(store, response.revision).find(|(change, is_replaced)| {
+            !(*is_replaced && change.kv.mod_revision == here.view.compact_revision())
+        });
+        if let Some((change, _)) = owed {
+            return Err(format!("{response:?} promises {change:?}, which was not told"));
+        }
+        self.next = response.revision + 1;
+        Ok(())
+    }
+}
+
+/// The range of a create (WATCH-7): an empty key is the key of one zero byte.
+fn range_of(create: &WatchCreate) -> KeyRange {
+    let key = if create.key.is_empty() { Bytes::from_static(&[0]) } else { create.key.clone() };
+    KeyRange::new(key, create.range_end.clone())
+}

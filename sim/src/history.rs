@@ -1,0 +1,147 @@
+//! The history of a run: everything that clients asked and saw, and what the members' logs said.
+//!
+//! It is all that the checkers read. Order comes from `Moment::seq`, one count for the whole world, so
+//! that "before" never rests on two equal times.
+
+use holdfast_core::boundary::{StreamOp, WatchResponse};
+use holdfast_core::command::RequestId;
+use holdfast_core::raft::Payload;
+use holdfast_core::request::{Request, Response};
+use holdfast_core::status::Status;
+
+use crate::oracle::model::Decree;
+
+/// When something happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    /// Position in the order of all that happened in the world.
+    pub seq: u64,
+    /// Virtual time.
+    pub at_ns: u64,
+    /// Turn of the node that it belongs to, for the report.
+    pub turn: u64,
+}
+
+/// One life of one member: from a start of its process to its end.
+#[derive(Clone, Debug)]
+pub struct Life {
+    pub from: Moment,
+    pub until: Option<Moment>,
+}
+
+/// One request of a client.
+#[derive(Clone, Debug)]
+pub struct Op {
+    pub client: u32,
+    /// Index into `History::lives`: the life it was sent to.
+    pub life: usize,
+    pub request: Request,
+    /// When the client sent it.
+    pub call: Moment,
+    /// When the node had it in a turn; `None`: it never arrived.
+    pub arrived: Option<Moment>,
+    pub answer: Option<Answer>,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub at: Moment,
+    pub result: Result<Response, Status>,
+    /// Last entry that the answering node had applied at the end of that turn: it can have seen no later one.
+    pub applied: u64,
+}
+
+impl Answer {
+    /// The store's revision that the answer names; refusals and answers without header name none.
+    pub fn revision(&self) -> Option<i64> {
+        let header = match self.result.as_ref().ok()? {
+            Response::Range(response) => response.header,
+            Response::Put(response) => response.header,
+            Response::DeleteRange(response) => response.header,
+            Response::Txn(response) => response.header,
+            Response::Status(response) => response.header,
+            Response::Compact { header }
+            | Response::LeaseGrant { header, .. }
+            | Response::LeaseRevoke { header }
+            | Response::LeaseKeepAlive { header, .. }
+            | Response::LeaseTimeToLive { header, .. }
+            | Response::LeaseLeases { header, .. }
+            | Response::MemberList { header, .. }
+            | Response::AlarmList { header, .. }
+            | Response::Hash { header, .. }
+            | Response::HashKv { header, .. } => *header,
+            Response::Defragment => return None,
+        };
+        Some(header.revision)
+    }
+}
+
+/// One entry of the log as decided. Its index is its place in `History::log`, from 1.
+#[derive(Clone, Debug)]
+pub struct LogEntry {
+    pub term: u64,
+    /// Who proposed it; `None` for entries of raft's own.
+    pub id: Option<RequestId>,
+    pub decree: Decree,
+    /// As the core reads it, for a replay.
+    pub payload: Payload,
+    /// The life that put it into its log first, and when.
+    pub life: usize,
+    pub seen: Moment,
+}
+
+/// One watch stream, from its first operation on.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    pub life: usize,
+    /// What passed on it, in order.
+    pub passed: Vec<(Moment, Passed)>,
+    /// Whether it lived until the end of the run with credit to spare.
+    pub lives_to_end: bool,
+}
+
+/// What passed on a stream.
+#[derive(Clone, Debug)]
+pub enum Passed {
+    Op(StreamOp),
+    /// A delivery, with the last entry its node had applied at the end of that turn.
+    Delivered(WatchResponse, u64),
+}
+
+/// Digest of a node's State at an applied index.
+#[derive(Clone, Copy, Debug)]
+pub struct Digest {
+    pub life: usize,
+    pub at: Moment,
+    pub applied: u64,
+    pub hash: u64,
+}
+
+/// What the world promised, as far as the checks depend on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Bound on the rate error of the members' clocks.
+    pub drift: f64,
+    /// Smallest effective TTL in seconds.
+    pub ttl_min_s: i64,
+    pub txn_ops_max: usize,
+    /// A lease must be gone so long after its TTL at the latest, in ns of true time.
+    pub expiry_slack_ns: u64,
+    /// Whether a member may refuse for want of space.
+    pub has_quota: bool,
+}
+
+/// Everything of one run.
+#[derive(Clone, Debug)]
+pub struct History {
+    pub terms: Terms,
+    pub lives: Vec<Life>,
+    pub ops: Vec<Op>,
+    pub log: Vec<LogEntry>,
+    pub streams: Vec<Stream>,
+    pub digests: Vec<Digest>,
+    /// Since when nothing was disturbed.
+    pub calm_since: Moment,
+    pub end: Moment,
+}

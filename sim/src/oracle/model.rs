@@ -1,0 +1,291 @@
+//! The model of the whole database: a fold over the log, with every earlier position still readable.
+
+use std::collections::BTreeMap;
+
+use holdfast_core::base::{KeyRange, LeaseId};
+use holdfast_core::request::{
+    CompactRequest, Header, LeaseGrantRequest, RangeRequest, Request, RequestOp, Response, TxnRequest,
+};
+use holdfast_core::status::Status;
+
+use super::expect::Expected;
+use super::store::Store;
+use super::{range, txn};
+
+/// What one log entry asks for, in the model's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decree {
+    /// An entry that clients cannot see: a new term, a membership entry, a member's name.
+    Nothing,
+    /// A write of a client, or the end of a lease. A grant has its id and effective TTL filled in.
+    Request(Request),
+    /// A member is out of space.
+    NoSpace,
+}
+
+/// The state after a prefix of the log, as far as it is not in the store's history.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    revision: i64,
+    compact: i64,
+    term: u64,
+    is_full: bool,
+}
+
+/// A lease from the entry that granted it to the one that took it away.
+#[derive(Clone, Copy, Debug)]
+struct LeaseLife {
+    from: usize,
+    until: usize,
+    ttl: i64,
+}
+
+/// The database after each prefix of the log. A *position* is the number of entries folded.
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub store: Store,
+    marks: Vec<Mark>,
+    leases: BTreeMap<LeaseId, Vec<LeaseLife>>,
+}
+
+impl Default for Model {
+    fn default() -> Model {
+        let start = Mark { revision: 1, compact: -1, term: 0, is_full: false };
+        Model { store: Store::default(), marks: vec![start], leases: BTreeMap::new() }
+    }
+}
+
+impl Model {
+    /// Entries folded so far.
+    pub fn position(&self) -> usize {
+        self.marks.len() - 1
+    }
+
+    /// Folds the next entry; what its proposer must be told. Nothing is told for entries of no client.
+    pub fn apply(&mut self, term: u64, decree: &Decree) -> Option<Expected> {
+        let mut mark = *self.marks.last().expect("there is a mark for the empty prefix");
+        mark.term = term;
+        let position = self.marks.len();
+        let expected = match decree {
+            Decree::Nothing => None,
+            Decree::NoSpace => {
+                mark.is_full = true;
+                None
+            }
+            Decree::Request(request) => Some(self.apply_request(request, position, &mut mark)),
+        };
+        self.store.finish();
+        mark.revision = self.store.revision();
+        self.marks.push(mark);
+        let header = Header { revision: mark.revision, raft_term: term };
+        expected.map(|expected| with_header(expected, header))
+    }
+
+    fn apply_request(&mut self, request: &Request, position: usize, mark: &mut Mark) -> Expected {
+        if mark.is_full && needs_space(request) {
+            return Expected::refusal(Status::NoSpace);
+        }
+        let header = Header::default();
+        let result = match request {
+            Request::Put(put) => {
+                let checked = {
+                    let view = self.at(position - 1);
+                    view.with_ground(|ground| txn::check_put(&self.store, ground, put, &[]))
+                };
+                checked.map(|()| Response::Put(txn::put(&mut self.store, put)))
+            }
+            Request::DeleteRange(delete) => Ok(Response::DeleteRange(txn::delete(&mut self.store, delete))),
+            Request::Txn(request) => return self.apply_txn(request, position),
+            Request::Compact(CompactRequest { revision, .. }) => {
+                if *revision <= mark.compact {
+                    Err(Status::Compacted)
+                } else if *revision > mark.revision {
+                    Err(Status::FutureRev)
+                } else {
+                    mark.compact = *revision;
+                    Ok(Response::Compact { header })
+                }
+            }
+            Request::LeaseGrant(LeaseGrantRequest { id, ttl }) => {
+                let lives = self.leases.entry(*id).or_default();
+                if lives.last().is_some_and(|life| life.until == usize::MAX) {
+                    Err(Status::LeaseExist)
+                } else {
+                    lives.push(LeaseLife { from: position, until: usize::MAX, ttl: *ttl });
+                    Ok(Response::LeaseGrant { header, id: *id, ttl: *ttl })
+                }
+            }
+            Request::LeaseRevoke { id } => match self.revoke(*id, position) {
+                true => Ok(Response::LeaseRevoke { header }),
+                false => Err(Status::LeaseNotFound),
+            },
+            other => unreachable!("{other:?} does not go through the log"),
+        };
+        Expected { result, pools: Vec::new() }
+    }
+
+    fn apply_txn(&mut self, request: &TxnRequest, position: usize) -> Expected {
+        let path = txn::Path::choose(&self.store, self.store.revision(), request);
+        let checked = {
+            let view = self.at(position - 1);
+            view.with_ground(|ground| txn::precheck(&self.store, ground, &path, &mut Vec::new()))
+        };
+        if let Err(status) = checked {
+            return Expected::refusal(status);
+        }
+        let mut pools = Vec::new();
+        let response = txn::execute(&mut self.store, &path, &mut pools);
+        Expected { result: Ok(Response::Txn(response)), pools }
+    }
+
+    /// Takes a lease away with all its keys (LEASE-6); false if there is none.
+    fn revoke(&mut self, id: LeaseId, position: usize) -> bool {
+        let Some(life) = self.leases.get_mut(&id).and_then(|lives| lives.last_mut()) else { return false };
+        if life.until != usize::MAX {
+            return false;
+        }
+        life.until = position;
+        for key in keys_of_lease(&self.store, self.store.revision(), id) {
+            self.store.delete(&KeyRange::single(key));
+        }
+        true
+    }
+
+    /// The database after `position` entries.
+    pub fn at(&self, position: usize) -> View<'_> {
+        View { model: self, position, mark: self.marks[position] }
+    }
+
+    /// First and last position at which the store was at `revision`; `None` if it never was.
+    pub fn positions_of(&self, revision: i64) -> Option<(usize, usize)> {
+        let first = self.marks.partition_point(|mark| mark.revision < revision);
+        let end = self.marks.partition_point(|mark| mark.revision <= revision);
+        (first < end).then(|| (first, end - 1))
+    }
+
+    /// The first position from `from` on at which more than `revision` was compacted away.
+    pub fn compacted_above(&self, revision: i64, from: usize) -> usize {
+        from + self.marks[from..].partition_point(|mark| mark.compact <= revision)
+    }
+}
+
+/// The database at one position.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    model: &'a Model,
+    pub position: usize,
+    mark: Mark,
+}
+
+impl View<'_> {
+    pub fn revision(&self) -> i64 {
+        self.mark.revision
+    }
+
+    pub fn compact_revision(&self) -> i64 {
+        self.mark.compact
+    }
+
+    pub fn header(&self) -> Header {
+        Header { revision: self.mark.revision, raft_term: self.mark.term }
+    }
+
+    /// TTL of a lease; `None` if there is no such lease.
+    pub fn lease(&self, id: LeaseId) -> Option<i64> {
+        self.lease_life(id).map(|life| life.ttl)
+    }
+
+    /// The position at which the lease that is here was granted.
+    pub fn lease_granted_at(&self, id: LeaseId) -> Option<usize> {
+        self.lease_life(id).map(|life| life.from)
+    }
+
+    fn lease_life(&self, id: LeaseId) -> Option<&LeaseLife> {
+        let lives = self.model.leases.get(&id)?;
+        lives.iter().find(|life| life.from <= self.position && self.position < life.until)
+    }
+
+    pub fn leases(&self) -> Vec<LeaseId> {
+        self.model.leases.keys().copied().filter(|id| self.lease(*id).is_some()).collect()
+    }
+
+    /// Keys that hang on a lease, ascending.
+    pub fn keys_of_lease(&self, id: LeaseId) -> Vec<bytes::Bytes> {
+        match self.lease(id) {
+            Some(_) => keys_of_lease(&self.model.store, self.mark.revision, id),
+            None => Vec::new(),
+        }
+    }
+
+    fn with_ground<T>(&self, run: impl FnOnce(&txn::Ground) -> T) -> T {
+        let has_lease = |id: LeaseId| self.lease(id).is_some();
+        run(&txn::Ground { compact: self.mark.compact, has_lease: &has_lease, revision: self.mark.revision })
+    }
+
+    /// What a range must be answered with here.
+    pub fn range(&self, request: &RangeRequest) -> Expected {
+        if let Err(status) = self.with_ground(|ground| txn::check_revision(ground, request.revision)) {
+            return Expected::refusal(status);
+        }
+        let at = if request.revision > 0 { request.revision } else { self.mark.revision };
+        let (response, pool) = range::evaluate(&self.model.store, request, at);
+        let result = Ok(Response::Range(range::with_header(response, self.header())));
+        Expected { result, pools: vec![pool] }
+    }
+
+    /// What a read-only transaction must be answered with here.
+    pub fn read_txn(&self, request: &TxnRequest) -> Expected {
+        let store = &self.model.store;
+        let path = txn::Path::choose(store, self.mark.revision, request);
+        let checked = self.with_ground(|ground| txn::precheck(store, ground, &path, &mut Vec::new()));
+        if let Err(status) = checked {
+            return Expected::refusal(status);
+        }
+        let mut pools = Vec::new();
+        let response = txn::execute_reads(store, &path, self.mark.revision, &mut pools);
+        with_header(Expected { result: Ok(Response::Txn(response)), pools }, self.header())
+    }
+}
+
+/// Whether a transaction changes nothing whatever happens: every op of both branches is a range (TXN-12).
+pub fn is_read_only(txn: &TxnRequest) -> bool {
+    txn.success.iter().chain(&txn.failure).all(|op| matches!(op, RequestOp::Range(_)))
+}
+
+fn keys_of_lease(store: &Store, revision: i64, id: LeaseId) -> Vec<bytes::Bytes> {
+    let all = KeyRange::all();
+    let keys = store.live(&all, revision).filter(|kv| kv.lease == id);
+    keys.map(|kv| bytes::Bytes::copy_from_slice(&kv.key)).collect()
+}
+
+/// What the NOSPACE alarm refuses (QUO-4): puts in either branch count.
+fn needs_space(request: &Request) -> bool {
+    fn puts(ops: &[RequestOp]) -> bool {
+        ops.iter().any(|op| match op {
+            RequestOp::Put(_) => true,
+            RequestOp::Txn(child) => puts(&child.success) || puts(&child.failure),
+            _ => false,
+        })
+    }
+    match request {
+        Request::Put(_) | Request::LeaseGrant(_) => true,
+        Request::Txn(txn) => puts(&txn.success) || puts(&txn.failure),
+        _ => false,
+    }
+}
+
+/// The outermost header is the state after the entry (REV-9).
+fn with_header(mut expected: Expected, after: Header) -> Expected {
+    if let Ok(response) = &mut expected.result {
+        match response {
+            Response::Put(put) => put.header = after,
+            Response::DeleteRange(delete) => delete.header = after,
+            Response::Txn(txn) => txn.header = after,
+            Response::Compact { header }
+            | Response::LeaseGrant { header, .. }
+            | Response::LeaseRevoke { header } => *header = after,
+            other => unreachable!("{other:?} is no answer to a write"),
+        }
+    }
+    expected
+}

@@ -1,0 +1,56 @@
+//! The simulated disk as the shell sees it.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_core::disk::DiskOp;
+use holdfast_core::recover::Listed;
+use holdfast_server::disk::Disk;
+
+use crate::disk::{DiskError, DiskFaults, SimDisk};
+
+/// One machine's disk; clones are handles to it, one a writer of the shell.
+#[derive(Clone)]
+pub struct SharedDisk(Arc<Mutex<SimDisk>>);
+
+impl SharedDisk {
+    pub fn new(seed: u64, faults: DiskFaults) -> SharedDisk {
+        SharedDisk(Arc::new(Mutex::new(SimDisk::new(seed, faults))))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, SimDisk> {
+        self.0.lock().expect("nobody panics while holding the disk")
+    }
+}
+
+impl Disk for SharedDisk {
+    async fn perform(&mut self, op: &DiskOp) -> io::Result<()> {
+        let begun = self.lock().begin(op).map_err(refused)?;
+        let Some(flush) = begun else { return Ok(()) };
+        tokio::time::sleep(Duration::from_nanos(flush.takes_ns)).await;
+        self.lock().end(flush).map_err(refused)
+    }
+
+    fn list(&self) -> io::Result<Vec<Listed>> {
+        let disk = self.lock();
+        let listed = |path: &str| Listed { path: path.to_owned(), len: disk.length(path).unwrap_or(0) };
+        Ok(disk.names().map(listed).collect())
+    }
+
+    fn read(&self, path: &str, offset: u64, len: u64) -> io::Result<Bytes> {
+        let bytes = self.lock().read(path).ok_or_else(|| refused(DiskError::NotFound))?;
+        let end = offset.checked_add(len).filter(|end| *end <= bytes.len() as u64);
+        let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok(Bytes::from(bytes).slice(offset as usize..end as usize))
+    }
+}
+
+fn refused(error: DiskError) -> io::Error {
+    match error {
+        DiskError::NoSpace => io::ErrorKind::StorageFull.into(),
+        DiskError::NotFound => io::ErrorKind::NotFound.into(),
+        DiskError::Io => io::Error::other("input/output error"),
+    }
+}

@@ -1,0 +1,219 @@
+//! Runs: one seed from its plan to its verdict, and many of them on a few threads.
+
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::check::{self, Checked, Violation};
+use crate::plan::{Plan, Profile};
+use crate::replay;
+use crate::rng::derive;
+use crate::world::{Counts, World};
+
+/// Threads that run seeds have this much stack: nested transactions recurse.
+const STACK_BYTES: usize = 16 << 20;
+
+/// Why a seed failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub seed: u64,
+    pub profile: Profile,
+    pub violation: Violation,
+    pub trace_hash: u64,
+}
+
+impl Failure {
+    /// Exit code of the tool: 10 assertion, 11 safety, 12 no progress, 13 two runs differ.
+    pub fn exit_code(&self) -> u8 {
+        match self.violation.check {
+            "assert" => 10,
+            "no_progress" => 12,
+            "determinism" => 13,
+            _ => 11,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failure { seed, profile, violation, trace_hash } = self;
+        let kind = match self.exit_code() {
+            10 => "assert",
+            12 => "liveness",
+            13 => "determinism",
+            _ => "safety",
+        };
+        let profile = profile.name();
+        let seconds = violation.at.at_ns as f64 / 1e9;
+        writeln!(f, "FAIL {kind}/{}  {}", violation.check, violation.what)?;
+        writeln!(f, " profile  {profile}  seed {seed:#018x}  turn {}  at {seconds:.3}s", violation.at.turn)?;
+        writeln!(f, " replay   cargo sim replay --profile {profile} --seed {seed:#018x}")?;
+        write!(f, " trace    {trace_hash:016x}")
+    }
+}
+
+/// What came of a seed.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    pub counts: Counts,
+    pub checked: Checked,
+    pub replayed: u64,
+    pub trace_hash: u64,
+}
+
+/// Runs one seed. A panic of the core is a failure like any other.
+pub fn run_seed(seed: u64, profile: Profile) -> Result<Report, Failure> {
+    run_plan(Plan::draw(seed, profile), false).0
+}
+
+/// Runs one seed and gives its trace as lines.
+pub fn trace_seed(seed: u64, profile: Profile) -> (Result<Report, Failure>, Vec<String>) {
+    run_plan(Plan::draw(seed, profile), true)
+}
+
+/// Runs a plan.
+pub fn run_plan(plan: Plan, keeps_lines: bool) -> (Result<Report, Failure>, Vec<String>) {
+    let (seed, profile) = (plan.seed, plan.profile);
+    let failure = |violation, trace_hash| Failure { seed, profile, violation, trace_hash };
+    let caught = std::panic::catch_unwind(AssertUnwindSafe(|| judge(plan, keeps_lines)));
+    match caught {
+        Ok((Ok(report), lines)) => (Ok(report), lines),
+        Ok((Err((violation, hash)), lines)) => (Err(failure(violation, hash)), lines),
+        Err(panic) => {
+            let what = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                .unwrap_or_else(|| "a panic without words".to_owned());
+            let at = Default::default();
+            (Err(failure(Violation { check: "assert", what, at }, 0)), Vec::new())
+        }
+    }
+}
+
+type Judged = (Result<Report, (Violation, u64)>, Vec<String>);
+
+fn judge(plan: Plan, keeps_lines: bool) -> Judged {
+    let seed = plan.seed;
+    let outcome = World::new(plan, keeps_lines).run();
+    let trace_hash = outcome.trace.hash();
+    let verdict = match outcome.failed {
+        Some(violation) => Err(violation),
+        None => check::check(&outcome.history).and_then(|checked| {
+            let replayed = replay::check_digests(&outcome.history, seed)?;
+            Ok(Report { counts: outcome.counts, checked, replayed, trace_hash })
+        }),
+    };
+    (verdict.map_err(|violation| (violation, trace_hash)), outcome.trace.into_lines())
+}
+
+/// Runs one seed twice: the traces must be the same to the last byte.
+pub fn run_twice(seed: u64, profile: Profile) -> Result<Report, Failure> {
+    let first = run_seed(seed, profile)?;
+    let second = run_seed(seed, profile)?;
+    if first.trace_hash == second.trace_hash {
+        return Ok(first);
+    }
+    let what =
+        format!("two runs of one seed have traces {:016x} and {:016x}", first.trace_hash, second.trace_hash);
+    let violation = Violation { check: "determinism", what, at: Default::default() };
+    Err(Failure { seed, profile, violation, trace_hash: second.trace_hash })
+}
+
+/// Many seeds.
+#[derive(Clone, Debug)]
+pub struct Farm {
+    pub base: u64,
+    pub seeds: u64,
+    pub jobs: usize,
+    /// `None`: each seed's own.
+    pub profile: Option<Profile>,
+    pub twice: bool,
+    /// Stop after so many failures.
+    pub failures_max: usize,
+}
+
+/// What came of many seeds.
+#[derive(Clone, Debug, Default)]
+pub struct Harvest {
+    pub seeds: u64,
+    pub counts: Counts,
+    pub checked: Checked,
+    pub replayed: u64,
+    pub failures: Vec<Failure>,
+}
+
+impl Farm {
+    /// Runs all seeds, each on one of `jobs` threads.
+    pub fn run(&self) -> Harvest {
+        let next = AtomicU64::new(0);
+        let harvest = Mutex::new(Harvest::default());
+        std::thread::scope(|scope| {
+            for job in 0..self.jobs.max(1) {
+                let builder = std::thread::Builder::new().name(format!("sim-{job}")).stack_size(STACK_BYTES);
+                builder.spawn_scoped(scope, || self.work(&next, &harvest)).expect("a thread can be had");
+            }
+        });
+        let mut harvest = harvest.into_inner().expect("no job panics: each seed is caught");
+        harvest.failures.sort_by_key(|failure| failure.seed);
+        harvest
+    }
+
+    fn work(&self, next: &AtomicU64, harvest: &Mutex<Harvest>) {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let is_over = {
+                let harvest = harvest.lock().expect("no job panics: each seed is caught");
+                harvest.failures.len() >= self.failures_max
+            };
+            if number >= self.seeds || is_over {
+                return;
+            }
+            let seed = derive(self.base, number);
+            let profile = self.profile.unwrap_or_else(|| Profile::of_seed(seed));
+            let result = if self.twice { run_twice(seed, profile) } else { run_seed(seed, profile) };
+            let mut harvest = harvest.lock().expect("no job panics: each seed is caught");
+            harvest.seeds += 1;
+            match result {
+                Ok(report) => harvest.add(&report),
+                Err(failure) => harvest.failures.push(failure),
+            }
+        }
+    }
+}
+
+impl Harvest {
+    fn add(&mut self, report: &Report) {
+        self.counts.add(&report.counts);
+        self.checked.add(&report.checked);
+        self.replayed += report.replayed;
+    }
+
+    /// Adds what came of other seeds.
+    pub fn merge(&mut self, other: Harvest) {
+        self.seeds += other.seeds;
+        self.counts.add(&other.counts);
+        self.checked.add(&other.checked);
+        self.replayed += other.replayed;
+        self.failures.extend(other.failures);
+    }
+
+    /// The last line of a run.
+    pub fn summary(&self, wall_s: f64) -> String {
+        let (counts, checked) = (&self.counts, &self.checked);
+        format!(
+            "seeds={} failed={} ops={} acked={} reads_checked={} events={} faults={} crashes={} \
+             simulated_s={:.0} wall_s={wall_s:.1}",
+            self.seeds,
+            self.failures.len(),
+            counts.ops,
+            counts.acknowledged,
+            checked.reads,
+            checked.events,
+            counts.faults,
+            counts.crashes,
+            counts.virtual_ns as f64 / 1e9,
+        )
+    }
+}

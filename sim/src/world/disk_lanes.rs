@@ -1,0 +1,101 @@
+//! The disk at work: lanes are moved on operation by operation, and each may be the last.
+
+use holdfast_core::base::Lsn;
+use holdfast_core::boundary::{CheckpointStep, Input};
+
+use super::machine::{Done, LaneKind, Moved};
+use super::{Completion, Event, World};
+use crate::disk::DiskError;
+
+impl World {
+    /// Moves a lane on until it waits for the disk or has nothing more to do.
+    pub(super) fn run_lane(&mut self, kind: LaneKind) {
+        loop {
+            let Some(process) = &mut self.process else { return };
+            match kind {
+                LaneKind::Log => {
+                    let starts = process.log_lane.is_idle();
+                    process.feed_log_lane();
+                    if starts && !process.log_lane.is_idle() && self.forgets_append() {
+                        self.process.as_mut().expect("it runs").log_lane.forget();
+                    }
+                }
+                LaneKind::Checkpoint => process.feed_checkpoint_lane(),
+                LaneKind::Spare => {}
+            }
+            let process = self.process.as_mut().expect("it runs");
+            match process.lane(kind).step(&mut self.disk) {
+                Moved::Idle => return,
+                Moved::Performed => {
+                    if self.draws_crash(self.plan.crashes.at_disk_op) {
+                        return self.crash("behind a disk operation");
+                    }
+                }
+                Moved::Waits(takes_ns) => {
+                    let life = process.life as u32;
+                    return self.after(takes_ns, Event::Lane { life, kind });
+                }
+                Moved::Finished(done) => self.on_done(done),
+                Moved::Failed(done, error) => return self.on_failed(kind, done, error),
+            }
+        }
+    }
+
+    fn on_done(&mut self, done: Done) {
+        let process = self.process.as_mut().expect("its lane moved");
+        match done {
+            Done::Appended { through } => {
+                process.on_appended(through);
+                self.last_append.clone_from(&process.append_at);
+                process.feed_spare_lane();
+                self.complete(Completion::Persisted(through.0));
+                self.run_lane(LaneKind::Spare);
+            }
+            Done::Checkpointed => self.complete(Completion::Checkpointed(true)),
+            Done::Prepared => process.layout.prepared(true),
+            Done::Nothing => {}
+        }
+    }
+
+    fn on_failed(&mut self, kind: LaneKind, done: Done, error: DiskError) {
+        let process = self.process.as_mut().expect("its lane moved");
+        self.trace.line(self.now_ns, || format!("{done:?} fails: {error:?}"));
+        match done {
+            Done::Prepared => process.layout.prepared(false),
+            Done::Checkpointed => {
+                self.counts.checkpoints_failed += 1;
+                let ops = process.checkpoints.plan(CheckpointStep::Abort);
+                process.lane(kind).start(ops, Done::Nothing);
+                self.complete(Completion::Checkpointed(false));
+                self.run_lane(kind);
+            }
+            Done::Appended { .. } | Done::Nothing => {
+                // The process dies; if the disk was full, an operator makes room.
+                self.counts.deaths_by_disk += 1;
+                if error == DiskError::NoSpace {
+                    self.disk.faults.capacity_bytes *= 2;
+                }
+                self.crash("by its disk");
+            }
+        }
+    }
+
+    /// A completion sets out for the node; completions may overtake each other.
+    pub(super) fn complete(&mut self, completion: Completion) {
+        let life = self.life().expect("its lane moved");
+        let pause = self.draw_pause(self.plan.cuts.completion_ns);
+        self.after(pause, Event::Complete { life, completion });
+    }
+
+    pub(super) fn on_complete(&mut self, completion: Completion) {
+        let input = match completion {
+            Completion::Persisted(through) => Input::Persisted { through: Lsn(through) },
+            Completion::Checkpointed(ok) => Input::Checkpointed { ok },
+        };
+        self.give(input);
+    }
+
+    pub(super) fn draws_crash(&mut self, probability: f64) -> bool {
+        self.crashes_left > 0 && self.fate.chance(probability)
+    }
+}

@@ -1,0 +1,205 @@
+//! A machine: a disk, and while it runs a process on it, made of a node and the lanes that serve its disk.
+//!
+//! It is the shell without threads: the same plans, in the same order, on the simulated disk.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use holdfast_core::base::{Instant, Lsn};
+use holdfast_core::boundary::{CheckpointStep, Effects, Input};
+use holdfast_core::checkpoint::Checkpoints;
+use holdfast_core::disk::DiskOp;
+use holdfast_core::node::Node;
+use holdfast_core::wal::Layout;
+
+use crate::disk::{DiskError, SimDisk};
+use crate::disk_ops::Flush;
+
+/// What a finished plan is reported as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    Appended { through: Lsn },
+    Checkpointed,
+    Prepared,
+    Nothing,
+}
+
+/// Which lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LaneKind {
+    /// Appends and reclaims, in order.
+    Log,
+    /// Checkpoints.
+    Checkpoint,
+    /// Spare segments.
+    Spare,
+}
+
+/// What a lane came to when it was moved on by one operation.
+#[derive(Debug)]
+pub enum Moved {
+    Idle,
+    /// An instant operation is done; there may be more.
+    Performed,
+    /// The operation takes so long.
+    Waits(u64),
+    Finished(Done),
+    Failed(Done, DiskError),
+}
+
+/// A plan being performed, one operation after the other.
+#[derive(Debug, Default)]
+pub struct Lane {
+    ops: VecDeque<DiskOp>,
+    done: Option<Done>,
+    flush: Option<Flush>,
+}
+
+impl Lane {
+    pub fn is_idle(&self) -> bool {
+        self.done.is_none()
+    }
+
+    pub fn start(&mut self, ops: Vec<DiskOp>, done: Done) {
+        assert!(self.is_idle(), "one plan at a time");
+        self.ops = ops.into();
+        self.done = Some(done);
+    }
+
+    /// Leaves the rest of the plan out and calls it done: a fault that is planted in tests.
+    pub fn forget(&mut self) {
+        self.ops.clear();
+    }
+
+    /// Ends what was waited for, if anything was, and begins the next operation.
+    pub fn step(&mut self, disk: &mut SimDisk) -> Moved {
+        let Some(done) = self.done else { return Moved::Idle };
+        let result = match self.flush.take() {
+            Some(flush) => disk.end(flush).map(|()| None),
+            None => match self.ops.pop_front() {
+                Some(op) => disk.begin(&op),
+                None => {
+                    self.done = None;
+                    return Moved::Finished(done);
+                }
+            },
+        };
+        match result {
+            Ok(None) => Moved::Performed,
+            Ok(Some(flush)) => {
+                let takes_ns = flush.takes_ns;
+                self.flush = Some(flush);
+                Moved::Waits(takes_ns)
+            }
+            Err(error) => {
+                self.done = None;
+                self.ops.clear();
+                Moved::Failed(done, error)
+            }
+        }
+    }
+}
+
+/// What waits for the log lane.
+#[derive(Debug)]
+pub enum LogWork {
+    Append { frames: Bytes, through: Lsn },
+    Reclaim { through: Lsn },
+}
+
+/// A running process.
+pub struct Process {
+    pub node: Node,
+    pub layout: Layout,
+    pub checkpoints: Checkpoints,
+    pub log_lane: Lane,
+    pub log_work: VecDeque<LogWork>,
+    pub checkpoint_lane: Lane,
+    /// A step that came while the lane was still removing leftovers.
+    pub checkpoint_waiting: Option<CheckpointStep>,
+    pub spare_lane: Lane,
+    /// Where the last planned append begins: its file and offset.
+    pub append_at: (String, u64),
+    pub inbox: Vec<Input>,
+    pub tick_is_due: bool,
+    /// When the scheduled turn is; later events for another moment are stale.
+    pub turn_at_ns: Option<u64>,
+    /// Index into `History::lives`.
+    pub life: usize,
+    pub born_ns: u64,
+    pub clock_rate: f64,
+    /// Last log index of each append under way, and of what is on disk.
+    pub appended: VecDeque<(Lsn, u64)>,
+    pub durable_index: u64,
+    pub effects: Effects,
+}
+
+impl Process {
+    /// The node's own clock: it runs at its own rate since its birth.
+    pub fn clock(&self, now_ns: u64) -> Instant {
+        Instant(((now_ns - self.born_ns) as f64 * self.clock_rate) as u64)
+    }
+
+    /// True time at which the node's clock shows `instant`, at the earliest.
+    pub fn when(&self, instant: Instant) -> u64 {
+        self.born_ns + (instant.0 as f64 / self.clock_rate).ceil() as u64
+    }
+
+    /// Gives the log lane its next plan: an append, or a reclaim.
+    pub fn feed_log_lane(&mut self) {
+        if !self.log_lane.is_idle() {
+            return;
+        }
+        match self.log_work.pop_front() {
+            None => {}
+            Some(LogWork::Reclaim { through }) => {
+                let ops = self.layout.reclaim(through);
+                self.log_lane.start(ops, Done::Nothing);
+            }
+            Some(LogWork::Append { frames, through }) => {
+                let ops = self.layout.append(&frames, through);
+                if let [.., DiskOp::Write { file, offset, .. }, DiskOp::Sync { .. }] = &ops[..] {
+                    self.append_at = (file.clone(), *offset);
+                }
+                self.log_lane.start(ops, Done::Appended { through });
+            }
+        }
+    }
+
+    /// Gives the checkpoint lane what waits for it.
+    pub fn feed_checkpoint_lane(&mut self) {
+        if self.checkpoint_lane.is_idle()
+            && let Some(step) = self.checkpoint_waiting.take()
+        {
+            let ops = self.checkpoints.plan(step);
+            self.checkpoint_lane.start(ops, Done::Checkpointed);
+        }
+    }
+
+    /// Makes the next segment ahead of need.
+    pub fn feed_spare_lane(&mut self) {
+        if self.spare_lane.is_idle()
+            && let Some(ops) = self.layout.prepare()
+        {
+            self.spare_lane.start(ops, Done::Prepared);
+        }
+    }
+
+    pub fn lane(&mut self, kind: LaneKind) -> &mut Lane {
+        match kind {
+            LaneKind::Log => &mut self.log_lane,
+            LaneKind::Checkpoint => &mut self.checkpoint_lane,
+            LaneKind::Spare => &mut self.spare_lane,
+        }
+    }
+
+    /// An append is on disk: so is every entry up to the last one it had.
+    pub fn on_appended(&mut self, through: Lsn) {
+        while let Some((lsn, index)) = self.appended.front()
+            && *lsn <= through
+        {
+            self.durable_index = *index;
+            self.appended.pop_front();
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Watch streams: opened, used, resumed in the next life, and read slowly.
+
+use holdfast_core::base::StreamId;
+use holdfast_core::boundary::{Input, StreamOp, WatchResponse};
+
+use super::{Event, Phase, World};
+use crate::history::{Passed, Stream};
+use crate::workload::Workload;
+
+/// A client that keeps a stream open, one after the other.
+#[derive(Clone, Debug, Default)]
+pub struct Slot {
+    /// Index into `History::streams`; `None`: to be opened.
+    open: Option<usize>,
+    /// Watches asked for on it.
+    created: u64,
+    /// Revision to resume a watch of everything at; 0: none yet.
+    resume_at: i64,
+    /// Whether the first watch of the open stream watches everything.
+    watches_all: bool,
+    /// Bytes delivered and not yet given back as credit.
+    owed_bytes: u64,
+}
+
+impl Slot {
+    /// The stream died with its life.
+    pub fn end(&mut self, _life: usize) {
+        self.open = None;
+    }
+}
+
+impl World {
+    pub(super) fn on_stream_op(&mut self, slot: u32) {
+        let is_last = self.phase == Phase::Last;
+        if self.phase == Phase::Calm || self.phase == Phase::Over {
+            // Resumed in the last life.
+            return self.after(super::CALM_NS / 4, Event::StreamOp { slot });
+        }
+        let pause = self.draw_pause(self.plan.stream_ns);
+        self.after(pause, Event::StreamOp { slot });
+        let Some(life) = self.life() else { return };
+        let op = match self.slots[slot as usize].open {
+            None => self.first_op(slot, life as usize),
+            Some(_) if is_last => return,
+            Some(_) if self.fate.chance(0.05) => StreamOp::Close,
+            Some(_) => self.workload.stream_op(self.slots[slot as usize].created),
+        };
+        self.send_op(slot, op);
+    }
+
+    /// Some stream asks for progress, at the moment at which its answer is most likely to be wrong.
+    pub(super) fn ask_progress(&mut self) {
+        if self.slots.is_empty() || self.phase != Phase::Storm {
+            return;
+        }
+        let slot = self.pace.below(self.slots.len() as u64) as u32;
+        if self.slots[slot as usize].open.is_some() {
+            self.send_op(slot, StreamOp::Progress);
+        }
+    }
+
+    /// Opens a stream: with a watch of everything, resumed where the last one ended, or any other.
+    fn first_op(&mut self, slot: u32, life: usize) -> StreamOp {
+        let number = self.history.streams.len();
+        self.history.streams.push(Stream { life, passed: Vec::new(), lives_to_end: false });
+        let resumes = self.phase == Phase::Last || self.fate.chance(0.6);
+        let state = &mut self.slots[slot as usize];
+        let resume_at = state.resume_at.max(if self.phase == Phase::Last { 1 } else { 0 });
+        *state = Slot { open: Some(number), resume_at, watches_all: resumes, ..Slot::default() };
+        if resumes { StreamOp::Create(Workload::watch_all(resume_at)) } else { self.workload.stream_op(0) }
+    }
+
+    fn send_op(&mut self, slot: u32, op: StreamOp) {
+        let number = self.slots[slot as usize].open.expect("opened before");
+        let at = self.moment();
+        let is_close = op == StreamOp::Close;
+        self.slots[slot as usize].created += u64::from(matches!(op, StreamOp::Create(_)));
+        self.history.streams[number].passed.push((at, Passed::Op(op.clone())));
+        self.give(Input::Stream { stream: StreamId(number as u64), op });
+        if is_close {
+            self.slots[slot as usize].open = None;
+        }
+    }
+
+    pub(super) fn on_deliver(&mut self, stream: StreamId, response: WatchResponse, applied: u64) {
+        let at = self.moment();
+        self.counts.deliveries += 1;
+        let number = stream.0 as usize;
+        let slot = self.slots.iter().position(|slot| slot.open == Some(number));
+        if let Some(slot) = slot {
+            self.take_delivery(slot as u32, &response);
+        }
+        match self.history.streams.get_mut(number) {
+            Some(known) if Some(known.life as u32) == self.process.as_ref().map(|p| p.life as u32) => {
+                // What was on its way when the stream was closed is nobody's.
+                if slot.is_some() {
+                    known.passed.push((at, Passed::Delivered(response, applied)));
+                }
+            }
+            _ => self.fail("watch", format!("a delivery on stream {stream} of no such life: {response:?}")),
+        }
+    }
+
+    fn take_delivery(&mut self, slot: u32, response: &WatchResponse) {
+        let state = &mut self.slots[slot as usize];
+        if state.watches_all && response.watch_id.0 == 0 {
+            if response.canceled && response.compact_revision > 0 {
+                state.resume_at = response.compact_revision;
+            } else if let Some(event) = response.events.last() {
+                state.resume_at = event.kv.mod_revision + 1;
+            }
+        }
+        let is_first = state.owed_bytes == 0;
+        state.owed_bytes += response.credit_bytes();
+        if is_first {
+            let pause = self.draw_pause(self.plan.credit_ns);
+            self.after(pause, Event::Credit { slot });
+        }
+    }
+
+    pub(super) fn on_credit(&mut self, slot: u32) {
+        let state = &mut self.slots[slot as usize];
+        let bytes = std::mem::take(&mut state.owed_bytes);
+        if state.open.is_some() && bytes > 0 {
+            self.send_op(slot, StreamOp::Credit { bytes });
+        }
+    }
+
+    /// Streams that live in the last life are owed everything.
+    pub(super) fn mark_survivors(&mut self) {
+        for slot in &self.slots {
+            if let Some(number) = slot.open {
+                self.history.streams[number].lives_to_end = true;
+            }
+        }
+    }
+}

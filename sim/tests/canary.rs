@@ -1,0 +1,39 @@
+//! Canaries: worlds that do one thing wrong on purpose. Each must be found within a few hundred seeds.
+
+use std::io::Write;
+
+use holdfast_sim::plan::{Lie, Plan, Profile};
+use holdfast_sim::rng::derive;
+use holdfast_sim::run::run_plan;
+
+/// Seeds tried before a lie counts as unfound.
+const SEEDS_MAX: u64 = 400;
+
+/// Runs seeds until the lie is found; the number of seeds it took, and what was seen.
+fn seeds_to_find(lie: Lie) -> (u64, &'static str) {
+    let profile = match lie {
+        Lie::FlushIsNoFlush | Lie::NamesAreNotFlushed | Lie::PersistedTooEarly | Lie::ForgottenAppend => {
+            Profile::AimedCrashes
+        }
+        _ => Profile::Standard,
+    };
+    for n in 0..SEEDS_MAX {
+        let mut plan = Plan::draw(derive(99, n), profile);
+        plan.lie = Some(lie);
+        if let (Err(failure), _) = run_plan(plan, false) {
+            return (n + 1, failure.violation.check);
+        }
+    }
+    panic!("{lie:?} was not found in {SEEDS_MAX} seeds");
+}
+
+#[test]
+fn every_planted_fault_is_found() {
+    let mut table = String::from("planted fault, seeds to find it, seen as\n");
+    for lie in Lie::ALL {
+        let (seeds, check) = seeds_to_find(lie);
+        table.push_str(&format!("  {lie:?} {seeds} {check}\n"));
+    }
+    // Written past the capture of the test's output, so that it is always to be read.
+    std::io::stdout().write_all(table.as_bytes()).expect("standard output is open");
+}
