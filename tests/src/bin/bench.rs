@@ -1,0 +1,319 @@
+//! `cargo bench-all`: figures of holdfast and, when there is one, of a real etcd in the same run.
+//!
+//! Each run starts both servers on empty directories, one after the other; the figures are medians of the
+//! runs. CPU is user and system time of the server's process.
+
+#![cfg(not(madsim))]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, ValueEnum};
+use holdfast_net::proto::etcdserverpb as pb;
+use holdfast_tests::client::Client;
+use holdfast_tests::etcd::real_etcd;
+use holdfast_tests::load::{self, Measured, Probe, Watchers};
+use holdfast_tests::process::{Program, Server};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+/// Clients of the closed loops of small calls.
+const CLIENTS: u32 = 64;
+/// Clients of the closed loop of ranges: their answers are hundreds of kilobytes.
+const RANGE_CLIENTS: u32 = 10;
+const RANGE_LIMIT: i64 = 1000;
+/// Keys that gets meet.
+const GET_KEYS: u32 = 10_000;
+/// Above what any of this fills; etcd's default is 2 GiB.
+const QUOTA: &str = "--quota-backend-bytes=16000000000";
+/// How long memory is given to come back after a compaction.
+const SETTLE: Duration = Duration::from_secs(5);
+/// When a server that does not finish is given up.
+const FINISH_WITHIN: Duration = Duration::from_secs(300);
+
+/// Figures of holdfast and of a real etcd beside it.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Cli {
+    /// What to measure; everything when left out.
+    #[arg(value_enum)]
+    benches: Vec<Bench>,
+    /// Runs of each; medians are printed.
+    #[arg(long, default_value_t = 3)]
+    runs: u32,
+    /// Keys of the large fillings.
+    #[arg(long, default_value_t = 1_000_000)]
+    keys: u32,
+    /// Keys of the lease that is revoked.
+    #[arg(long, default_value_t = 100_000)]
+    lease_keys: u32,
+    /// Watchers that look elsewhere; a multiple of 100.
+    #[arg(long, default_value_t = 10_000)]
+    watchers: u32,
+    /// Length of each closed loop.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Where data directories go; its disk is part of what is measured.
+    #[arg(long)]
+    directory: Option<PathBuf>,
+    /// Measures holdfast alone.
+    #[arg(long)]
+    alone: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Bench {
+    /// Puts of 256 bytes, 64 clients on 10 connections.
+    Put,
+    /// Linearizable gets of one key, the same clients.
+    Get,
+    /// Ranges with a limit of 1000 among all keys.
+    Range,
+    /// Resident memory: full, overwritten three times, compacted.
+    Memory,
+    /// From kill -9 to the first linearizable read.
+    Restart,
+    /// A compaction of as many old revisions as keys.
+    Compact,
+    /// One DeleteRange of all keys, and what others feel.
+    Delete,
+    /// Revocation of a lease with many keys, and what others feel.
+    Revoke,
+    /// Puts while many watchers look elsewhere.
+    Watchers,
+}
+
+/// Name with unit, and value.
+type Figures = Vec<(&'static str, f64)>;
+
+async fn measure(bench: Bench, server: &mut Server, cli: &Cli) -> Figures {
+    match bench {
+        Bench::Put => put(server, cli).await,
+        Bench::Get => get(server, cli).await,
+        Bench::Range => range(server, cli).await,
+        Bench::Memory => memory(server, cli).await,
+        Bench::Restart => restart(server, cli).await,
+        Bench::Compact => compact(server, cli).await,
+        Bench::Delete => delete(server, cli).await,
+        Bench::Revoke => revoke(server, cli).await,
+        Bench::Watchers => {
+            let watchers = Watchers::start(&server.endpoint(), cli.watchers).await;
+            let figures = put(server, cli).await;
+            drop(watchers);
+            figures
+        }
+    }
+}
+
+fn loop_figures(measured: &Measured, cpu_s: f64) -> Figures {
+    vec![
+        ("calls/s", measured.a_second()),
+        ("p50 ms", measured.quantile_ms(0.5)),
+        ("p99 ms", measured.quantile_ms(0.99)),
+        ("server CPU us/call", cpu_s * 1e6 / measured.calls as f64),
+    ]
+}
+
+async fn put(server: &Server, cli: &Cli) -> Figures {
+    let (length, before) = (Duration::from_secs(cli.seconds), server.cpu_s());
+    let call = |mut client: Client, index| async move {
+        client.put(load::key(index), load::value(index)).await.map(|_| ())
+    };
+    let measured = load::closed_loops(&server.endpoint(), CLIENTS, length, call).await;
+    loop_figures(&measured, server.cpu_s() - before)
+}
+
+async fn get(server: &Server, cli: &Cli) -> Figures {
+    load::fill(&server.endpoint(), (0..GET_KEYS).collect(), 0).await;
+    let (length, before) = (Duration::from_secs(cli.seconds), server.cpu_s());
+    let call = |mut client: Client, index: u32| async move {
+        let found = client.get(load::key(index.wrapping_mul(7919) % GET_KEYS), 0).await?;
+        assert!(found.is_some(), "a key that was put is not there");
+        Ok(())
+    };
+    let measured = load::closed_loops(&server.endpoint(), CLIENTS, length, call).await;
+    loop_figures(&measured, server.cpu_s() - before)
+}
+
+async fn range(server: &Server, cli: &Cli) -> Figures {
+    load::fill(&server.endpoint(), (0..cli.keys).collect(), 0).await;
+    let (length, before, keys) = (Duration::from_secs(cli.seconds), server.cpu_s(), cli.keys);
+    let call = move |mut client: Client, index: u32| async move {
+        let key = load::key(index.wrapping_mul(7919) % keys);
+        let (_, range_end) = load::all_keys();
+        let request = pb::RangeRequest { key, range_end, limit: RANGE_LIMIT, ..Default::default() };
+        client.kv.range(request).await.map(|_| ())
+    };
+    let measured = load::closed_loops(&server.endpoint(), RANGE_CLIENTS, length, call).await;
+    loop_figures(&measured, server.cpu_s() - before)
+}
+
+async fn memory(server: &Server, cli: &Cli) -> Figures {
+    let endpoint = server.endpoint();
+    let (started, before) = (Instant::now(), server.cpu_s());
+    load::fill(&endpoint, (0..cli.keys).collect(), 0).await;
+    let mut figures = vec![
+        ("fill s", started.elapsed().as_secs_f64()),
+        ("fill server CPU s", server.cpu_s() - before),
+        ("RSS MB full", server.rss_mb()),
+    ];
+    let mut order: Vec<u32> = (0..cli.keys).collect();
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    for _ in 0..3 {
+        order.shuffle(&mut rng);
+        load::fill(&endpoint, order.clone(), 0).await;
+    }
+    figures.push(("RSS MB overwritten", server.rss_mb()));
+    compact_now(&endpoint).await;
+    tokio::time::sleep(SETTLE).await;
+    figures.push(("RSS MB compacted", server.rss_mb()));
+    figures
+}
+
+async fn restart(server: &mut Server, cli: &Cli) -> Figures {
+    load::fill(&server.endpoint(), (0..cli.keys).collect(), 0).await;
+    server.kill();
+    let started = Instant::now();
+    server.spawn();
+    loop {
+        // A new connection each time: one that was refused is not tried again at once.
+        let read = Client::new(&server.endpoint()).get(load::key(cli.keys - 1), 0).await;
+        if let Ok(found) = read {
+            assert!(found.is_some(), "the last key is lost");
+            return vec![("ms to first read", started.elapsed().as_secs_f64() * 1e3)];
+        }
+        assert!(started.elapsed() < FINISH_WITHIN, "{}", server.log_tail());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Compacts at the current revision and waits until the old revisions are gone.
+async fn compact_now(endpoint: &str) {
+    let mut client = Client::new(endpoint);
+    let revision = client.put("/other/key", "").await.expect("served");
+    let request = pb::CompactionRequest { revision, physical: true };
+    if let Err(status) = client.kv.compact(request).await {
+        eprintln!("a compaction is not waited for: {status}");
+    }
+}
+
+/// What `work` takes, and what others feel meanwhile.
+async fn felt(server: &Server, work: impl Future<Output = ()>) -> Figures {
+    let (probe, before, started) = (Probe::start(&server.endpoint()), server.cpu_s(), Instant::now());
+    work.await;
+    let (took, cpu_s) = (started.elapsed(), server.cpu_s() - before);
+    let worst = probe.end().await;
+    vec![
+        ("wall ms", took.as_secs_f64() * 1e3),
+        ("server CPU s", cpu_s),
+        ("worst get ms meanwhile", worst.get.as_secs_f64() * 1e3),
+        ("worst put ms meanwhile", worst.put.as_secs_f64() * 1e3),
+    ]
+}
+
+async fn compact(server: &Server, cli: &Cli) -> Figures {
+    let endpoint = server.endpoint();
+    for _ in 0..2 {
+        load::fill(&endpoint, (0..cli.keys).collect(), 0).await;
+    }
+    felt(server, compact_now(&endpoint)).await
+}
+
+/// Waits until the keys are gone; a call that timed out may still be at work.
+async fn wait_gone(endpoint: &str) {
+    let (mut client, started) = (Client::new(endpoint), Instant::now());
+    while load::count(&mut client).await.unwrap_or(1) > 0 {
+        assert!(started.elapsed() < FINISH_WITHIN, "the keys do not go");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn delete(server: &Server, cli: &Cli) -> Figures {
+    let endpoint = server.endpoint();
+    load::fill(&endpoint, (0..cli.keys).collect(), 0).await;
+    let (key, range_end) = load::all_keys();
+    let request = pb::DeleteRangeRequest { key, range_end, ..Default::default() };
+    let work = async {
+        if let Err(status) = Client::new(&endpoint).kv.delete_range(request).await {
+            eprintln!("a delete is not waited for: {status}");
+        }
+        wait_gone(&endpoint).await;
+    };
+    felt(server, work).await
+}
+
+async fn revoke(server: &Server, cli: &Cli) -> Figures {
+    let endpoint = server.endpoint();
+    let mut client = Client::new(&endpoint);
+    let id = client.grant(100_000).await.expect("served");
+    load::fill(&endpoint, (0..cli.lease_keys).collect(), id).await;
+    let work = async {
+        if let Err(status) = client.lease.lease_revoke(pb::LeaseRevokeRequest { id }).await {
+            eprintln!("a revocation is not waited for: {status}");
+        }
+        wait_gone(&endpoint).await;
+    };
+    felt(server, work).await
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// All runs of one bench, as a table.
+async fn run_bench(bench: Bench, programs: &[Program], cli: &Cli) {
+    let mut names: Vec<&'static str> = Vec::new();
+    let mut values: BTreeMap<(&'static str, &'static str), Vec<f64>> = BTreeMap::new();
+    for _ in 0..cli.runs {
+        for program in programs {
+            let parent = cli.directory.clone().unwrap_or_else(std::env::temp_dir);
+            let scratch = tempfile::tempdir_in(parent).expect("a scratch directory");
+            let mut server = Server::start(program.clone(), scratch.path(), &[QUOTA]);
+            let figures = measure(bench, &mut server, cli).await;
+            names = figures.iter().map(|(name, _)| *name).collect();
+            for (name, value) in figures {
+                values.entry((name, program.name())).or_default().push(value);
+            }
+        }
+    }
+    for name in names {
+        let mut line = format!("{:<9} {name:<24}", format!("{bench:?}").to_lowercase());
+        let medians: Vec<f64> = programs
+            .iter()
+            .map(|program| median(values.get_mut(&(name, program.name())).expect("measured each run")))
+            .collect();
+        for (program, value) in programs.iter().zip(&medians) {
+            line += &format!(" {:>9} {value:>12.3}", program.name());
+        }
+        if let [ours, theirs] = medians[..] {
+            line += &format!("  ratio {:.3}", ours / theirs);
+        }
+        println!("{line}");
+    }
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let mut cli = Cli::parse();
+    assert!(cli.runs > 0 && cli.keys > 0, "nothing to measure");
+    let mut programs = vec![Program::holdfast()];
+    if !cli.alone {
+        match real_etcd() {
+            Ok(etcd) => programs.push(etcd),
+            Err(why) => eprintln!("no comparison, for there is no real etcd: {why}"),
+        }
+    }
+    if cli.benches.is_empty() {
+        cli.benches = Bench::value_variants().to_vec();
+    }
+    if cfg!(debug_assertions) {
+        eprintln!("an unoptimised build: these figures mean nothing");
+    }
+    println!("medians of {} runs, {} keys, {} s loops", cli.runs, cli.keys, cli.seconds);
+    for &bench in &cli.benches {
+        run_bench(bench, &programs, &cli).await;
+    }
+}

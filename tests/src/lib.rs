@@ -1,0 +1,10 @@
+//! Black-box tests and benches over real processes.
+
+#![cfg(not(madsim))]
+
+pub mod ask;
+pub mod client;
+pub mod etcd;
+pub mod load;
+pub mod process;
+pub mod script;

@@ -1,0 +1,200 @@
+//! A server process on loopback with a data directory of its own: start, kill -9, start again.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a server may take to serve; generous, since test machines are slow and shared.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// Which program serves.
+#[derive(Clone, Debug)]
+pub enum Program {
+    /// This repository's server.
+    Holdfast(PathBuf),
+    /// A real etcd to compare with.
+    Etcd(PathBuf),
+}
+
+impl Program {
+    /// The server built beside the running test.
+    pub fn holdfast() -> Program {
+        Program::Holdfast(built("holdfast"))
+    }
+
+    pub fn path(&self) -> &Path {
+        match self {
+            Program::Holdfast(path) | Program::Etcd(path) => path,
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        match self {
+            Program::Holdfast(_) => "holdfast",
+            Program::Etcd(_) => "etcd",
+        }
+    }
+}
+
+/// A binary of this workspace in the profile of the running one; built if it is not there.
+pub fn built(binary: &str) -> PathBuf {
+    let here = std::env::current_exe().expect("a running program has a path");
+    let directory = here.ancestors().find(|dir| dir.join("deps").is_dir()).expect("tests run below target/");
+    let path = directory.join(binary);
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "-q", "-p", "holdfast-server", "--bin", binary]);
+    if directory.file_name().is_some_and(|name| name == "release") {
+        cargo.arg("--release");
+    }
+    let status = cargo.stdin(Stdio::null()).status().expect("cargo runs the tests, so it can build");
+    assert!(status.success(), "{binary} does not build");
+    path
+}
+
+/// A running server. Killed when dropped.
+pub struct Server {
+    program: Program,
+    child: Option<Child>,
+    pub client_port: u16,
+    peer_port: u16,
+    directory: PathBuf,
+    flags: Vec<String>,
+}
+
+impl Server {
+    /// Starts `program` on an empty directory below `scratch` and waits until it serves.
+    pub fn start(program: Program, scratch: &Path, flags: &[&str]) -> Server {
+        let mut server = Server {
+            program,
+            child: None,
+            client_port: free_port(),
+            peer_port: free_port(),
+            directory: scratch.join("data"),
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+        };
+        server.spawn();
+        server.wait_ready();
+        server
+    }
+
+    /// Starts the process again on the same directory and ports; does not wait.
+    pub fn spawn(&mut self) {
+        assert!(self.child.is_none(), "one process a directory");
+        let (client, peer) = (self.endpoint(), format!("http://127.0.0.1:{}", self.peer_port));
+        let log_path = self.directory.with_extension("log");
+        let log =
+            fs::OpenOptions::new().create(true).append(true).open(&log_path).expect("scratch is writable");
+        let mut command = Command::new(self.program.path());
+        command.arg("--data-dir").arg(&self.directory);
+        command.args([
+            "--name",
+            "default",
+            "--listen-client-urls",
+            &client,
+            "--advertise-client-urls",
+            &client,
+        ]);
+        command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+        command.args(["--initial-cluster", &format!("default={peer}")]);
+        command.args(&self.flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD")) {
+            command.env_remove(name);
+        }
+        let child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", self.program.path().display()));
+        self.child = Some(child);
+    }
+
+    /// Waits until `/health` says so; prints the log if it never does.
+    pub fn wait_ready(&mut self) {
+        let started = Instant::now();
+        while !self.is_healthy() {
+            let gone = self.child.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|s| s.is_some()));
+            if gone || started.elapsed() > READY_WITHIN {
+                panic!("{} does not serve:\n{}", self.program.name(), self.log_tail());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn is_healthy(&self) -> bool {
+        http_get(self.client_port, "/health").is_some_and(|body| body.contains("\"health\":\"true\""))
+    }
+
+    /// SIGKILL, as a power switch for the process.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("the process is ours");
+            child.wait().expect("the process is ours");
+        }
+    }
+
+    /// SIGTERM, and the exit status once it is gone.
+    pub fn terminate(&mut self) -> std::process::ExitStatus {
+        let mut child = self.child.take().expect("running");
+        let pid = child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill is everywhere");
+        assert!(sent.success());
+        child.wait().expect("the process is ours")
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.client_port)
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// User and system time of the process so far, in seconds.
+    pub fn cpu_s(&self) -> f64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("running");
+        let fields: Vec<&str> = stat.rsplit(')').next().expect("a stat line").split_whitespace().collect();
+        let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number")).sum();
+        ticks as f64 / 100.0
+    }
+
+    /// Resident memory in MB (10^6 bytes).
+    pub fn rss_mb(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("running");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a running process");
+        let kib: f64 = line.split_whitespace().nth(1).expect("a figure").parse().expect("a number");
+        kib * 1024.0 / 1e6
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("running").id()
+    }
+
+    /// The last lines of the log, for messages of failures.
+    pub fn log_tail(&self) -> String {
+        let file = fs::File::open(self.directory.with_extension("log")).expect("the log was opened at start");
+        let lines: Vec<String> = BufReader::new(file).lines().map_while(Result::ok).collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Body of a plain HTTP GET on loopback, if anybody answers 200.
+pub fn http_get(port: u16, path: &str) -> Option<String> {
+    use std::io::Write;
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has free ports");
+    listener.local_addr().expect("bound").port()
+}
