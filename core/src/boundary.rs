@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::base::{Instant, KeyValue, LogIndex, Lsn, StreamId, WaiterId, WatchId};
+use crate::base::{Instant, KeyValue, LogIndex, Lsn, MemberId, StreamId, WaiterId, WatchId};
+use crate::peer::PeerMessage;
 use crate::request::{Request, Response};
 use crate::status::Status;
 
@@ -25,6 +26,11 @@ pub enum Input {
     Persisted { through: Lsn },
     /// The last `Effect::Checkpoint` was carried out, or failed (disk full).
     Checkpointed { ok: bool },
+    /// A member of this cluster, proved by its connection, says something. Late, twice, out of order or
+    /// never: all of it is legal.
+    Peer { from: MemberId, message: PeerMessage },
+    /// What was sent to a member lately did not reach it.
+    Unreachable { member: MemberId },
     /// One heartbeat interval has passed; the shell puts it last in a batch and never two in one.
     Tick,
 }
@@ -43,6 +49,13 @@ pub enum Effect {
     Checkpoint(CheckpointStep),
     /// Log frames up to `through` are not needed any more. No completion.
     Reclaim { through: Lsn },
+    /// Carry a message to another member, or lose it; appends keep their order if the way allows.
+    /// No completion; `Input::Unreachable` if it is known to be lost.
+    Send { to: MemberId, message: PeerMessage },
+    /// `member` belongs to the cluster and is reached at these URLs; replaces what was said before.
+    Connect { member: MemberId, peer_urls: Vec<String> },
+    /// Nothing more will be sent to `member`, and nothing is taken from it.
+    Disconnect { member: MemberId },
     /// Something an operator may want to read. No completion.
     Note(Note),
     /// The node cannot go on; the shell stops the process with this line.

@@ -23,6 +23,7 @@ pub mod members;
 mod memory_disk;
 pub mod mvcc;
 pub mod node;
+pub mod peer;
 pub mod raft;
 pub mod range;
 pub mod read;

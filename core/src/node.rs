@@ -160,6 +160,7 @@ impl Node {
                 self.open_for_clients(now, effects);
             }
             Input::Checkpointed { ok } => self.on_checkpointed(now, ok, effects),
+            Input::Peer { .. } | Input::Unreachable { .. } => {}
             Input::Tick => {
                 self.flush_proposals(effects);
                 self.consensus.tick();

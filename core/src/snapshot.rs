@@ -14,7 +14,7 @@ use crate::checkpoint::{Header, Writer};
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::command::{decode_alarm, encode_alarm};
 use crate::mvcc::{Mvcc, Record};
-use crate::request::Member;
+use crate::peer::{decode_member, encode_member};
 use crate::seen::Seen;
 use crate::state::{STATE_VERSION, State};
 use crate::wal::Identity;
@@ -134,8 +134,7 @@ fn encode_members(state: &State) -> BytesMut {
     let mut e = Encoder(&mut buffer);
     e.list_len(state.members.iter().count());
     for member in state.members.iter() {
-        e.u64(member.id.0).str(&member.name).strs(&member.peer_urls).strs(&member.client_urls);
-        e.bool(member.is_learner);
+        encode_member(&mut e, member);
     }
     e.list_len(state.members.removed().count());
     for id in state.members.removed() {
@@ -241,13 +240,7 @@ fn decode_meta(d: &mut Decoder) -> Result<State, DecodeError> {
 
 fn decode_members(d: &mut Decoder, state: &mut State) -> Result<(), DecodeError> {
     for _ in 0..d.list_len()? {
-        state.members.insert(Member {
-            id: MemberId(d.u64()?),
-            name: d.string()?,
-            peer_urls: d.strings()?,
-            client_urls: d.strings()?,
-            is_learner: d.bool()?,
-        });
+        state.members.insert(decode_member(d)?);
     }
     for _ in 0..d.list_len()? {
         state.members.remove(MemberId(d.u64()?));

@@ -238,6 +238,8 @@ impl CoreLoop {
                 let sent = self.parts.checkpoints.send(step);
                 sent.map_err(|_| Death("the checkpoint writer is gone".to_owned()))?;
             }
+            // A sole member has nobody to write to.
+            Effect::Send { .. } | Effect::Connect { .. } | Effect::Disconnect { .. } => {}
             Effect::Note(note) => {
                 notes::write(&note, &self.parts.metrics, self.parts.gate.identity());
                 if matches!(note, Note::Published { .. })

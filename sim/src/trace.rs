@@ -85,6 +85,12 @@ impl Trace {
                 self.fold(5);
                 self.fold(through.0);
             }
+            Effect::Send { to, message } => {
+                self.fold(8);
+                self.fold(to.0);
+                self.fold_bytes(&message.encode());
+            }
+            Effect::Connect { .. } | Effect::Disconnect { .. } => self.fold_debug(effect),
             Effect::Note(note) => self.note(note),
             Effect::Halt { why } => {
                 self.fold(7);

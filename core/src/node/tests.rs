@@ -120,6 +120,7 @@ impl World {
                     }
                     Effect::Note(note) => self.notes.push(note),
                     Effect::Deliver { .. } => {}
+                    Effect::Send { .. } | Effect::Connect { .. } | Effect::Disconnect { .. } => {}
                     Effect::Halt { why } => panic!("halted: {why}"),
                 }
             }

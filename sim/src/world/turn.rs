@@ -164,6 +164,7 @@ impl World {
                 self.check_durable(applied);
                 self.on_deliver(stream, response, applied);
             }
+            Effect::Send { .. } | Effect::Connect { .. } | Effect::Disconnect { .. } => {}
             Effect::Note(note) => {
                 self.counts.checkpoints += u64::from(matches!(note, Note::CheckpointWritten { .. }));
             }
