@@ -94,8 +94,7 @@ impl Command {
         let mut buffer = BytesMut::with_capacity(128);
         let mut e = Encoder(&mut buffer);
         e.u8(FORMAT).u8(self.action.kind());
-        e.u64(self.header.id.member.0).u64(self.header.id.epoch).u64(self.header.id.counter);
-        e.str(&self.header.user).u64(self.header.auth_revision);
+        encode_header(&mut e, &self.header);
         encode_action(&mut e, &self.action);
         buffer.freeze()
     }
@@ -107,8 +106,7 @@ impl Command {
             return Err(DecodeError("unknown command format"));
         }
         let kind = d.u8()?;
-        let id = RequestId { member: MemberId(d.u64()?), epoch: d.u64()?, counter: d.u64()? };
-        let header = CommandHeader { id, user: d.string()?, auth_revision: d.u64()? };
+        let header = decode_header(&mut d)?;
         let action = decode_action(kind, &mut d)?;
         d.finish()?;
         Ok(Command { header, action })
@@ -128,6 +126,18 @@ impl Action {
             Action::Publish { .. } => kind::PUBLISH,
         }
     }
+}
+
+/// A header in our own bytes; membership changes carry the same.
+pub fn encode_header(e: &mut Encoder<'_>, header: &CommandHeader) {
+    e.u64(header.id.member.0).u64(header.id.epoch).u64(header.id.counter);
+    e.str(&header.user).u64(header.auth_revision);
+}
+
+/// The header of `encode_header`.
+pub fn decode_header(d: &mut Decoder) -> Result<CommandHeader, DecodeError> {
+    let id = RequestId { member: MemberId(d.u64()?), epoch: d.u64()?, counter: d.u64()? };
+    Ok(CommandHeader { id, user: d.string()?, auth_revision: d.u64()? })
 }
 
 fn encode_action(e: &mut Encoder<'_>, action: &Action) {

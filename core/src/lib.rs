@@ -11,6 +11,7 @@ pub mod check;
 pub mod checkpoint;
 pub mod codec;
 pub mod command;
+pub mod conf;
 pub mod disk;
 mod keyset;
 #[cfg(test)]

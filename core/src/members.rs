@@ -103,6 +103,25 @@ impl Members {
         self.removed.insert(id);
     }
 
+    /// Makes a voter of a learner; nothing if it is unknown.
+    pub fn promote(&mut self, id: MemberId) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.is_learner = false;
+        }
+    }
+
+    /// Gives a member other peer URLs; nothing if it is unknown.
+    pub fn set_peer_urls(&mut self, id: MemberId, peer_urls: Vec<String>) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.peer_urls = peer_urls;
+        }
+    }
+
+    /// Whether `id` belonged to a member once: it never comes back (CL-3).
+    pub fn is_removed(&self, id: MemberId) -> bool {
+        self.removed.contains(&id)
+    }
+
     /// Records what a started member says of itself (CL-12); nothing if it is unknown.
     pub fn publish(&mut self, id: MemberId, name: String, client_urls: Vec<String>) {
         if let Some(member) = self.members.get_mut(&id) {
