@@ -35,5 +35,6 @@ pub mod snapshot;
 pub mod state;
 pub mod status;
 pub mod txn;
+pub mod url;
 pub mod wal;
 pub mod watch;

@@ -17,7 +17,6 @@ mod help;
 mod number;
 mod server;
 mod table;
-pub mod url;
 mod value;
 mod yaml;
 
@@ -25,8 +24,8 @@ mod yaml;
 mod tests;
 
 pub use help::ETCD_VERSION;
+pub use holdfast_core::url::{self, Url};
 pub use server::{ClusterState, ServerConfig, default_host};
-pub use url::Url;
 
 use value::Settings;
 
