@@ -45,7 +45,7 @@ pub enum ConfChangeKind {
         learners_max: u32,
     },
     Remove(MemberId),
-    /// Sorted; name and client URLs stay (CL-9).
+    /// Name and client URLs stay (CL-9).
     UpdatePeerUrls {
         id: MemberId,
         peer_urls: Vec<String>,

@@ -8,6 +8,10 @@ use sha1::{Digest, Sha1};
 
 use crate::base::{ClusterId, MemberId};
 use crate::request::Member;
+use crate::status::Status;
+use crate::url::Url;
+
+pub mod strict;
 
 /// What a new cluster starts from; read once, on an empty data directory (CL-21).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,6 +68,23 @@ pub fn derive_member_id(sorted_peer_urls: &[String], token: &str) -> MemberId {
     MemberId(first_eight_bytes(&hash.finalize()))
 }
 
+/// Id of a member that is added later: no token, the proposer's wall clock in seconds in its place (CL-1).
+pub fn derive_added_member_id(sorted_peer_urls: &[String], unix_s: u64) -> MemberId {
+    derive_member_id(sorted_peer_urls, &unix_s.to_string())
+}
+
+/// Peer URLs as members keep them: without spaces around, the scheme in lower case; in the given order.
+/// Errors: `MemberBadUrls` for an empty list, a scheme other than http, https, unix or unixs, http without
+/// host and port or with more than those (CL-4).
+/// Source: etcd 3.7.1 client/pkg/types/urls.go (NewURLs).
+pub fn read_peer_urls(texts: &[String]) -> Result<Vec<String>, Status> {
+    if texts.is_empty() {
+        return Err(Status::MemberBadUrls);
+    }
+    let read = |text: &String| Url::parse(text).map(|url| url.to_string());
+    texts.iter().map(read).collect::<Result<_, _>>().map_err(|_| Status::MemberBadUrls)
+}
+
 fn first_eight_bytes(digest: &[u8]) -> u64 {
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
@@ -85,6 +106,11 @@ impl Members {
     /// Ascending by id, as MemberList answers.
     pub fn iter(&self) -> impl Iterator<Item = &Member> {
         self.members.values()
+    }
+
+    /// Those that vote, ascending by id.
+    pub fn voters(&self) -> impl Iterator<Item = &Member> {
+        self.iter().filter(|member| !member.is_learner)
     }
 
     /// Ids of removed members, ascending.
@@ -144,6 +170,28 @@ mod tests {
         };
         assert_eq!(bootstrap.member_id(), Some(MemberId(0x8e9e05c52164694d)));
         assert_eq!(bootstrap.cluster_id(), ClusterId(0xcdf818194e3a8c32));
+    }
+
+    #[test]
+    fn id_of_an_added_member_rests_on_urls_and_time() {
+        let urls = ["http://10.0.0.2:2380".to_owned(), "http://10.0.0.3:2380".to_owned()];
+        // printf 'http://10.0.0.2:2380http://10.0.0.3:23801700000000' | sha1sum
+        assert_eq!(derive_added_member_id(&urls, 1_700_000_000), MemberId(0xec5f37acd9ea8211));
+    }
+
+    #[test]
+    fn peer_urls_are_read_as_etcd_reads_them() {
+        let read = |texts: &[&str]| {
+            let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+            read_peer_urls(&texts)
+        };
+        let kept = ["http://b:1", "https://[::1]:2", "unix:///run/a.sock", "unixs://b"];
+        assert_eq!(read(&kept), Ok(kept.map(str::to_owned).to_vec()));
+        assert_eq!(read(&[" HTTP://b:1 "]), Ok(vec!["http://b:1".to_owned()]));
+        for bad in ["", "b:1", "http://b", "http://b:1/", "http://b:1/path", "ftp://b:1", "http://b:1:2"] {
+            assert_eq!(read(&["http://a:1", bad]), Err(Status::MemberBadUrls), "{bad:?}");
+        }
+        assert_eq!(read(&[]), Err(Status::MemberBadUrls));
     }
 
     #[test]

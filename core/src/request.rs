@@ -277,6 +277,13 @@ pub struct Member {
     pub is_learner: bool,
 }
 
+impl Member {
+    /// Whether it has ever served: it publishes its name first (CL-12).
+    pub fn is_started(&self) -> bool {
+        !self.name.is_empty()
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatusResponse {
     pub header: Header,
