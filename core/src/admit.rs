@@ -9,9 +9,11 @@ use crate::apply::action_of;
 use crate::base::{LeaseId, MemberId};
 use crate::check::{RequestLimits, check_request};
 use crate::command::Action;
+use crate::conf::ConfChangeKind;
 use crate::lease::effective_ttl;
+use crate::members::{derive_added_member_id, read_peer_urls};
 use crate::read::Query;
-use crate::request::{Alarm, Request};
+use crate::request::{Alarm, Member, Request};
 use crate::state::State;
 use crate::status::Status;
 use crate::txn::{is_read_only, is_serializable, quota_cost_bytes};
@@ -26,6 +28,10 @@ pub struct AdmitConfig {
     pub quota_bytes: Option<u64>,
     /// The least TTL a lease is granted, in seconds.
     pub lease_ttl_min_s: i64,
+    /// `--max-learners`; travels in the entry that adds a member.
+    pub learners_max: u32,
+    /// `--strict-reconfig-check`: whether `members::strict` judges a change before it is proposed.
+    pub strict_reconfig: bool,
 }
 
 /// Where a request goes.
@@ -35,6 +41,13 @@ pub enum Admitted {
     Propose {
         action: Action,
         physical: bool,
+    },
+    /// Into the log as a membership change, once the proposer's own checks let it pass. A promotion is
+    /// proposed by the leader alone: others ask it.
+    Conf(ConfChangeKind),
+    /// Leadership goes to this member; who does not lead refuses.
+    MoveLeader {
+        target: MemberId,
     },
     /// After a confirmed round.
     Linearizable(Query),
@@ -85,6 +98,16 @@ pub fn admit(
         Request::Hash => Admitted::Local(Query::Hash),
         Request::Status => Admitted::Status,
         Request::Defragment => Admitted::Defragment,
+        Request::MemberAdd { peer_urls, is_learner, unix_s } => {
+            Admitted::Conf(add_member(&peer_urls, is_learner, unix_s, config)?)
+        }
+        Request::MemberRemove { id } => Admitted::Conf(ConfChangeKind::Remove(id)),
+        Request::MemberUpdate { id, peer_urls } => {
+            let peer_urls = read_peer_urls(&peer_urls)?;
+            Admitted::Conf(ConfChangeKind::UpdatePeerUrls { id, peer_urls })
+        }
+        Request::MemberPromote { id } => Admitted::Conf(ConfChangeKind::Promote(id)),
+        Request::MoveLeader { target } => Admitted::MoveLeader { target },
         Request::LeaseGrant(mut grant) => {
             grant.ttl = effective_ttl(grant.ttl, config.lease_ttl_min_s)?;
             if grant.id == LeaseId(0) {
@@ -110,6 +133,20 @@ fn check_quota(request: &Request, config: &AdmitConfig, state: &State) -> Result
     Err(Refusal { status: Status::NoSpace, raise: Some(Alarm::NoSpace) })
 }
 
+/// The change that adds a member, with the id that URLs and time make.
+fn add_member(
+    peer_urls: &[String],
+    is_learner: bool,
+    unix_s: u64,
+    config: &AdmitConfig,
+) -> Result<ConfChangeKind, Status> {
+    let mut peer_urls = read_peer_urls(peer_urls)?;
+    peer_urls.sort();
+    let id = derive_added_member_id(&peer_urls, unix_s);
+    let member = Member { id, peer_urls, is_learner, ..Member::default() };
+    Ok(ConfChangeKind::Add { member, learners_max: config.learners_max })
+}
+
 /// A positive id that no lease has (LEASE-1).
 fn draw_lease_id(state: &State, rng: &mut ChaCha8Rng) -> LeaseId {
     loop {
@@ -123,4 +160,86 @@ fn draw_lease_id(state: &State, rng: &mut ChaCha8Rng) -> LeaseId {
 /// The alarm command of this member.
 pub fn raise_alarm(member: MemberId, alarm: Alarm) -> Action {
     Action::Alarm { activate: true, member, alarm }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    fn admitted(request: Request) -> Result<ConfChangeKind, Status> {
+        let config = AdmitConfig {
+            limits: RequestLimits::default(),
+            request_bytes_max: 1_572_864,
+            quota_bytes: Some(0),
+            lease_ttl_min_s: 2,
+            learners_max: 3,
+            strict_reconfig: true,
+        };
+        match admit(request, &config, &State::new(), &mut ChaCha8Rng::seed_from_u64(1)) {
+            Ok(Admitted::Conf(change)) => Ok(change),
+            Ok(other) => panic!("{other:?}"),
+            Err(refusal) => Err(refusal.status),
+        }
+    }
+
+    fn urls(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    /// Without space for a byte, too: membership costs no quota.
+    #[test]
+    fn a_new_member_has_sorted_urls_an_id_and_the_limit_of_learners() {
+        let peer_urls = urls(&["http://10.0.0.3:2380", " http://10.0.0.2:2380"]);
+        let request = Request::MemberAdd { peer_urls, is_learner: true, unix_s: 1_700_000_000 };
+        let peer_urls = urls(&["http://10.0.0.2:2380", "http://10.0.0.3:2380"]);
+        let id = derive_added_member_id(&peer_urls, 1_700_000_000);
+        let member = Member { id, peer_urls, is_learner: true, ..Member::default() };
+        assert_eq!(admitted(request), Ok(ConfChangeKind::Add { member, learners_max: 3 }));
+    }
+
+    #[test]
+    fn an_update_keeps_the_order_of_its_urls() {
+        let id = MemberId(7);
+        let request = Request::MemberUpdate { id, peer_urls: urls(&["http://b:1 ", "HTTP://a:1"]) };
+        let peer_urls = urls(&["http://b:1", "http://a:1"]);
+        assert_eq!(admitted(request), Ok(ConfChangeKind::UpdatePeerUrls { id, peer_urls }));
+    }
+
+    #[test]
+    fn urls_that_nobody_can_use_are_refused() {
+        for peer_urls in [urls(&[]), urls(&["http://a"]), urls(&["http://a:1", "a:1"])] {
+            let update = Request::MemberUpdate { id: MemberId(7), peer_urls: peer_urls.clone() };
+            let add = Request::MemberAdd { peer_urls, is_learner: false, unix_s: 1 };
+            assert_eq!(admitted(update), Err(Status::MemberBadUrls));
+            assert_eq!(admitted(add), Err(Status::MemberBadUrls));
+        }
+    }
+
+    #[test]
+    fn removal_and_promotion_are_changes_of_one_member() {
+        let id = MemberId(7);
+        assert_eq!(admitted(Request::MemberRemove { id }), Ok(ConfChangeKind::Remove(id)));
+        assert_eq!(admitted(Request::MemberPromote { id }), Ok(ConfChangeKind::Promote(id)));
+    }
+
+    #[test]
+    fn a_learner_serves_status_and_serializable_ranges_only() {
+        use crate::request::{PutRequest, RangeRequest, TxnRequest};
+        let range = |serializable| Request::Range(RangeRequest { serializable, ..RangeRequest::default() });
+        assert!(Request::Status.is_served_by_learner());
+        assert!(range(true).is_served_by_learner());
+        for refused in [
+            range(false),
+            Request::Put(PutRequest::default()),
+            Request::Txn(TxnRequest::default()),
+            Request::LeaseLeases,
+            Request::MemberList { linearizable: false },
+            Request::HashKv { revision: 0 },
+            Request::MoveLeader { target: MemberId(1) },
+        ] {
+            assert!(!refused.is_served_by_learner(), "{refused:?}");
+        }
+    }
 }

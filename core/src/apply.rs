@@ -7,13 +7,12 @@
 
 use std::collections::VecDeque;
 
-use raft::eraftpb::{ConfChange, ConfChangeType};
-
 use crate::base::{LeaseId, LogIndex, MemberId, Term};
-use crate::codec::{DecodeError, Decoder, Encoder};
+use crate::codec::DecodeError;
 use crate::command::{Action, Command, RequestId};
+use crate::conf::{ConfChangeKind, ConfCommand};
 use crate::raft::{Committed, Payload};
-use crate::request::{Alarm, Member, Request, Response};
+use crate::request::{Alarm, Request, Response};
 use crate::state::State;
 use crate::status::Status;
 use crate::txn::{RevokeRun, TxnRun, has_put};
@@ -35,7 +34,7 @@ pub enum Change {
     None,
     /// A leader's first entry of its term.
     TermStarted,
-    Conf(Box<ConfChange>),
+    Conf(Box<ConfCommand>),
     Granted {
         id: LeaseId,
         ttl: i64,
@@ -123,9 +122,8 @@ impl Applier {
         let command = match payload {
             Payload::Empty => return Ok(without_answer(Change::TermStarted)),
             Payload::Conf(bytes) => {
-                let (change, member) = decode_conf(&bytes).map_err(unreadable)?;
-                apply_conf(state, &change, member);
-                return Ok(without_answer(Change::Conf(Box::new(change))));
+                let command = ConfCommand::decode(bytes).map_err(unreadable)?;
+                return Ok(Some(apply_conf(state, index, term, command)));
             }
             Payload::Command(bytes) => Command::decode(bytes).map_err(unreadable)?,
         };
@@ -158,7 +156,10 @@ fn finish(state: &mut State, mut applied: Applied) -> Applied {
     state.applied = applied.index;
     state.applied_term = applied.term;
     if let Some(Ok(response)) = &mut applied.result {
-        let header = state.header();
+        let header = match &applied.change {
+            Change::Conf(_) => state.membership_header(),
+            _ => state.header(),
+        };
         let slot = response.header_mut().expect("every answer of apply has a header");
         *slot = header;
     }
@@ -223,41 +224,28 @@ fn apply_compact(state: &mut State, revision: i64) -> Result<Response, Status> {
     Ok(Response::Compact { header: Default::default() })
 }
 
-/// Bytes of an entry that adds `member` as a voter.
-pub fn encode_add_member(member: &Member) -> bytes::Bytes {
-    let mut context = bytes::BytesMut::new();
-    Encoder(&mut context).strs(&member.peer_urls).bool(member.is_learner);
-    let mut buffer = bytes::BytesMut::new();
-    Encoder(&mut buffer).u8(CONF_ADD).u64(member.id.0).bytes(&context);
-    buffer.freeze()
-}
-
-/// Kind of conf change in an entry.
-const CONF_ADD: u8 = 1;
-
-fn decode_conf(bytes: &bytes::Bytes) -> Result<(ConfChange, Member), DecodeError> {
-    let mut d = Decoder(bytes.clone());
-    if d.u8()? != CONF_ADD {
-        return Err(DecodeError("unknown kind of membership change"));
+/// A refused change changes nothing, here or in raft; so does a repeat.
+fn apply_conf(state: &mut State, index: LogIndex, term: Term, command: ConfCommand) -> Applied {
+    let id = command.header.id;
+    let applied = |result, change| Applied { index, term, id, result, change };
+    if !command.is_bootstrap() && !state.seen.admit(id) {
+        return applied(None, Change::None);
     }
-    let id = MemberId(d.u64()?);
-    let mut context = Decoder(d.bytes()?);
-    d.finish()?;
-    let (peer_urls, is_learner) = (context.strings()?, context.bool()?);
-    context.finish()?;
-    let change_type = match is_learner {
-        true => ConfChangeType::AddLearnerNode,
-        false => ConfChangeType::AddNode,
+    if let Err(status) = command.check(&state.members) {
+        return applied(Some(Err(status)), Change::None);
+    }
+    command.apply(&mut state.members);
+    let header = Default::default();
+    let members = state.members.iter().cloned().collect();
+    let response = match &command.change {
+        ConfChangeKind::Add { member, .. } => {
+            Response::MemberAdd { header, member: Box::new(member.clone()), members }
+        }
+        ConfChangeKind::Remove(_) => Response::MemberRemove { header, members },
+        ConfChangeKind::UpdatePeerUrls { .. } => Response::MemberUpdate { header, members },
+        ConfChangeKind::Promote(_) => Response::MemberPromote { header, members },
     };
-    let change = ConfChange { node_id: id.0, change_type, ..ConfChange::default() };
-    Ok((change, Member { id, peer_urls, is_learner, ..Member::default() }))
-}
-
-fn apply_conf(state: &mut State, change: &ConfChange, member: Member) {
-    match change.get_change_type() {
-        ConfChangeType::AddNode | ConfChangeType::AddLearnerNode => state.members.insert(member),
-        ConfChangeType::RemoveNode => state.members.remove(MemberId(change.node_id)),
-    }
+    applied(Some(Ok(response)), Change::Conf(Box::new(command)))
 }
 
 /// The action of a request that goes through the log as it stands.

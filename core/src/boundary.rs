@@ -156,13 +156,53 @@ pub enum EventKind {
 /// What is worth a line in a log; the shell writes it with etcd's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    BecameLeader { term: u64 },
-    LostLeader { term: u64 },
-    Published { name: String },
-    Compacted { revision: i64 },
-    CheckpointWritten { index: LogIndex },
-    CheckpointFailed { index: LogIndex },
-    LeaseExpired { id: i64 },
+    BecameLeader {
+        term: u64,
+    },
+    LostLeader {
+        term: u64,
+    },
+    Published {
+        name: String,
+    },
+    Compacted {
+        revision: i64,
+    },
+    CheckpointWritten {
+        index: LogIndex,
+    },
+    CheckpointFailed {
+        index: LogIndex,
+    },
+    LeaseExpired {
+        id: i64,
+    },
+    /// Whom this member follows, itself among them; `None`: nobody.
+    LeaderChanged {
+        before: Option<MemberId>,
+        leader: Option<MemberId>,
+        term: u64,
+    },
+    /// A member said what no correct member says; it was dropped.
+    PeerRefused {
+        from: MemberId,
+        what: &'static str,
+    },
+    /// State goes to a member whose log ends before ours begins.
+    SnapshotSending {
+        to: MemberId,
+        index: LogIndex,
+    },
+    SnapshotReceiving {
+        from: MemberId,
+        index: LogIndex,
+    },
+    /// State was replaced by what a leader sent.
+    SnapshotInstalled {
+        index: LogIndex,
+    },
+    /// This member is no part of the cluster any more; it ends in a moment.
+    Removed,
 }
 
 /// The effects of a turn, and when to wake the node if nothing happens before.

@@ -16,7 +16,7 @@ use crate::base::MemberId;
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::command::{CommandHeader, RequestId, decode_header, encode_header};
 use crate::members::Members;
-use crate::request::Member;
+use crate::request::{Header, Member, Response};
 use crate::status::Status;
 
 /// Protobuf's tag of field 15 with a length: ConfChange has no such field, and none with this first byte.
@@ -176,6 +176,20 @@ impl ConfCommand {
                 members.set_peer_urls(*id, peer_urls.clone());
             }
             ConfChangeKind::Promote(id) => members.promote(*id),
+        }
+    }
+
+    /// What the proposer is answered once the change is in `members`; the revision is left out (Q70).
+    pub fn response(&self, header: Header, members: &Members) -> Response {
+        let header = Header { revision: 0, ..header };
+        let members = members.iter().cloned().collect();
+        match &self.change {
+            ConfChangeKind::Add { member, .. } => {
+                Response::MemberAdd { header, member: Box::new(member.clone()), members }
+            }
+            ConfChangeKind::Remove(_) => Response::MemberRemove { header, members },
+            ConfChangeKind::UpdatePeerUrls { .. } => Response::MemberUpdate { header, members },
+            ConfChangeKind::Promote(_) => Response::MemberPromote { header, members },
         }
     }
 

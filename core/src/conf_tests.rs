@@ -170,6 +170,24 @@ fn changes_do_what_they_say_and_nothing_else() {
 }
 
 #[test]
+fn the_answer_has_all_members_and_no_revision() {
+    let mut members = members();
+    let command = add(7, "http://d:1", true, 5);
+    command.apply(&mut members);
+    let header = Header { revision: 0, raft_term: 4 };
+    let expected = Response::MemberAdd {
+        header,
+        member: Box::new(member(7, "http://d:1", true)),
+        members: members.iter().cloned().collect(),
+    };
+    assert_eq!(command.response(Header { revision: 12, ..header }, &members), expected);
+    let Response::MemberRemove { members: left, .. } = remove(7).response(header, &members) else {
+        panic!("another kind of answer");
+    };
+    assert_eq!(left.len(), 4);
+}
+
+#[test]
 fn raft_gets_one_step_and_none_for_urls() {
     let step = |command: ConfCommand| {
         let change = command.to_raft();

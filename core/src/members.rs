@@ -148,6 +148,14 @@ impl Members {
         self.removed.contains(&id)
     }
 
+    /// Whether leadership may go to `id` (CL-14). Errors: `BadLeaderTransferee`, unknown or a learner.
+    pub fn check_transferee(&self, id: MemberId) -> Result<(), Status> {
+        match self.voters().any(|voter| voter.id == id) {
+            true => Ok(()),
+            false => Err(Status::BadLeaderTransferee),
+        }
+    }
+
     /// Records what a started member says of itself (CL-12); nothing if it is unknown.
     pub fn publish(&mut self, id: MemberId, name: String, client_urls: Vec<String>) {
         if let Some(member) = self.members.get_mut(&id) {
@@ -192,6 +200,16 @@ mod tests {
             assert_eq!(read(&["http://a:1", bad]), Err(Status::MemberBadUrls), "{bad:?}");
         }
         assert_eq!(read(&[]), Err(Status::MemberBadUrls));
+    }
+
+    #[test]
+    fn leadership_goes_to_voters_only() {
+        let mut members = Members::default();
+        members.insert(Member { id: MemberId(1), ..Member::default() });
+        members.insert(Member { id: MemberId(2), is_learner: true, ..Member::default() });
+        assert_eq!(members.check_transferee(MemberId(1)), Ok(()));
+        assert_eq!(members.check_transferee(MemberId(2)), Err(Status::BadLeaderTransferee));
+        assert_eq!(members.check_transferee(MemberId(3)), Err(Status::BadLeaderTransferee));
     }
 
     #[test]

@@ -11,7 +11,7 @@
 use bytes::{Bytes, BytesMut};
 use raft::eraftpb::{Entry, EntryType, Message, MessageType, SnapshotMetadata};
 
-use crate::base::{LeaseId, LogIndex, MemberId};
+use crate::base::{LeaseId, LogIndex, MemberId, WaiterId};
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::request::Member;
 use crate::status::Status;
@@ -33,8 +33,20 @@ pub enum PeerMessage {
     Answer { epoch: u64, number: u64, answer: Answer },
     /// A piece of the state at `index`, for a member whose log ends before the leader's begins.
     SnapshotPiece(SnapshotPiece),
+    /// Says that the sender is there: followers have nothing else to tell each other, and who may change the
+    /// membership depends on whom one can reach (CL-4).
+    Ping,
     /// The receiver has pieces of transfer `transfer` up to, not including, `next`.
     SnapshotAck { transfer: u64, next: u64 },
+}
+
+/// Who waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A client of this member.
+    Local(WaiterId),
+    /// A member that asked question `number` in its life `epoch`.
+    Peer { member: MemberId, epoch: u64, number: u64 },
 }
 
 /// What goes into the log, encoded.
@@ -43,6 +55,14 @@ pub enum Proposal {
     Command(Bytes),
     /// A membership change (`conf`): raft treats it apart.
     Conf(Bytes),
+}
+
+impl Proposal {
+    pub fn bytes(&self) -> &Bytes {
+        match self {
+            Proposal::Command(bytes) | Proposal::Conf(bytes) => bytes,
+        }
+    }
 }
 
 /// What only a leader knows.
@@ -130,6 +150,9 @@ impl PeerMessage {
                     encode_raft(&mut e, message);
                 }
             }
+            PeerMessage::Ping => {
+                e.u8(kind::PING);
+            }
             PeerMessage::SnapshotAck { transfer, next } => {
                 e.u8(kind::SNAPSHOT_ACK).u64(*transfer).u64(*next);
             }
@@ -168,6 +191,7 @@ impl PeerMessage {
                     false => None,
                 },
             }),
+            kind::PING => PeerMessage::Ping,
             kind::SNAPSHOT_ACK => PeerMessage::SnapshotAck { transfer: d.u64()?, next: d.u64()? },
             _ => return Err(DecodeError("unknown kind of peer message")),
         };
@@ -184,6 +208,7 @@ mod kind {
     pub const ANSWER: u8 = 4;
     pub const SNAPSHOT_PIECE: u8 = 5;
     pub const SNAPSHOT_ACK: u8 = 6;
+    pub const PING: u8 = 7;
 }
 
 fn decode_proposal(d: &mut Decoder) -> Result<Proposal, DecodeError> {
@@ -286,7 +311,7 @@ pub fn decode_member(d: &mut Decoder) -> Result<Member, DecodeError> {
 
 /// Types of raft's mail that members exchange, by their number on the wire. What is missing stays local
 /// or goes through messages of our own (proposals, read rounds).
-const RAFT_TYPES: [(u8, MessageType); 11] = [
+const RAFT_TYPES: [(u8, MessageType); 10] = [
     (1, MessageType::MsgAppend),
     (2, MessageType::MsgAppendResponse),
     (3, MessageType::MsgRequestVote),
@@ -297,13 +322,7 @@ const RAFT_TYPES: [(u8, MessageType); 11] = [
     (8, MessageType::MsgHeartbeatResponse),
     (9, MessageType::MsgSnapshot),
     (10, MessageType::MsgTimeoutNow),
-    (11, MessageType::MsgTransferLeader),
 ];
-
-/// Whether raft-rs may send this type to another member, and take it from one.
-pub fn is_mail(message_type: MessageType) -> bool {
-    RAFT_TYPES.iter().any(|(_, known)| *known == message_type)
-}
 
 fn encode_raft(e: &mut Encoder<'_>, m: &Message) {
     let number = RAFT_TYPES.iter().find(|(_, known)| *known == m.get_msg_type());

@@ -39,7 +39,8 @@ fn draw_bytes(rng: &mut ChaCha8Rng) -> Bytes {
 fn draw(rng: &mut ChaCha8Rng) -> PeerMessage {
     let (epoch, number) = (rng.random(), rng.random());
     let (id, keys) = (LeaseId(rng.random()), rng.random());
-    match rng.random_range(0..6) {
+    match rng.random_range(0..7) {
+        6 => PeerMessage::Ping,
         0 => PeerMessage::Raft(Box::new(draw_raft(rng))),
         1 => PeerMessage::Forward {
             commands: vec![Proposal::Command(draw_bytes(rng)), Proposal::Conf(draw_bytes(rng))],

@@ -1,16 +1,19 @@
 //! Reads: everything that is answered from State without changing it.
 //!
 //! A linearizable read waits for a round that confirms leadership and for its index to be applied
-//! (LIN-1, LIN-2); one round serves all reads queued before it. Then a read is a job at a pinned
-//! revision that runs in slices between turns, so that a large one delays nobody.
+//! (LIN-1, LIN-2); one round serves all reads queued before it. A leader runs rounds through raft; another
+//! member asks the leader for the index. Then a read is a job at a pinned revision that runs in slices
+//! between turns, so that a large one delays nobody. What only a leader knows (renewals, times to live)
+//! is asked of it as it stands.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
 use crate::base::{Instant, LeaseId, LogIndex, MemberId, WaiterId};
 use crate::lease::{Deadlines, Renewal};
 use crate::mvcc::HashRun;
+use crate::peer::{Caller, Question};
 use crate::range::{RangeRun, read_revision};
 use crate::request::{Alarm, Header, RangeRequest, Response, TxnRequest};
 use crate::state::State;
@@ -26,21 +29,28 @@ const JOB_SLICE_WORK: u32 = 2_000;
 /// What a read wants to know.
 #[derive(Clone, Debug)]
 pub enum Query {
+    /// Another member's round: it wants the index alone.
+    ReadIndex,
     Range(RangeRequest),
     Txn(TxnRequest),
     KeepAlive(LeaseId),
-    TimeToLive { id: LeaseId, keys: bool },
+    TimeToLive {
+        id: LeaseId,
+        keys: bool,
+    },
     Leases,
     Members,
     Alarms(Alarm),
-    HashKv { revision: i64 },
+    HashKv {
+        revision: i64,
+    },
     Hash,
 }
 
 /// A caller with its question.
 #[derive(Clone, Debug)]
 pub struct Read {
-    pub waiter: WaiterId,
+    pub caller: Caller,
     pub query: Query,
     pub deadline: Instant,
 }
@@ -60,6 +70,8 @@ pub struct Reads {
     queued: Vec<Read>,
     /// Asked, not yet confirmed.
     rounds: VecDeque<Round>,
+    /// Asked of the leader as they stand, by number.
+    asked: BTreeMap<u64, Asked>,
     /// Confirmed, waiting for the index to be applied.
     confirmed: VecDeque<(LogIndex, Vec<Read>)>,
     /// May run.
@@ -73,6 +85,11 @@ struct Round {
     number: u64,
     asked_at_tick: u64,
     reads: Vec<Read>,
+}
+
+struct Asked {
+    at_tick: u64,
+    read: Read,
 }
 
 struct Job {
@@ -91,8 +108,25 @@ enum Run {
     Keys { id: LeaseId, after: Option<crate::base::Key>, keys: Vec<Bytes>, ttl: i64, granted_ttl: i64 },
 }
 
+/// What a caller is told.
+#[derive(Debug)]
+pub enum Told {
+    Done(Result<Response, Status>),
+    /// To `Query::ReadIndex`.
+    Index(LogIndex),
+    /// To a member that asked what only a leader knows.
+    NotLeader,
+}
+
 /// An answer, for the caller named.
-pub type Answer = (WaiterId, Result<Response, Status>);
+pub type Answer = (Caller, Told);
+
+impl Query {
+    /// Whether only the leader can answer it.
+    fn is_leaders(&self) -> bool {
+        matches!(self, Query::KeepAlive(_) | Query::TimeToLive { .. })
+    }
+}
 
 impl Reads {
     /// A read that must see everything acknowledged before it.
@@ -116,30 +150,98 @@ impl Reads {
         self.rounds.push_back(Round { number, asked_at_tick: self.ticks, reads });
     }
 
-    /// Round `number` is confirmed at `index`; so are the rounds asked before it.
-    pub fn on_confirmed(&mut self, number: u64, index: LogIndex) {
-        while let Some(round) = self.rounds.front()
-            && round.number <= number
-        {
-            let round = self.rounds.pop_front().expect("just seen");
-            self.confirmed.push_back((index, round.reads));
+    /// Round `number` is confirmed at `index`; so are the rounds asked before it. A number that is not
+    /// awaited any more says nothing.
+    pub fn on_confirmed(&mut self, number: u64, index: LogIndex, answers: &mut Vec<Answer>) {
+        if !self.rounds.iter().any(|round| round.number == number) {
+            return;
+        }
+        while let Some(round) = self.rounds.pop_front_if(|round| round.number <= number) {
+            let (rounds, reads): (Vec<_>, Vec<_>) =
+                round.reads.into_iter().partition(|read| matches!(read.query, Query::ReadIndex));
+            answers.extend(rounds.into_iter().map(|read| (read.caller, Told::Index(index))));
+            self.confirmed.push_back((index, reads));
         }
     }
 
-    /// Asks unanswered rounds again, drops reads that waited too long.
-    pub fn on_tick(&mut self, now: Instant, answers: &mut Vec<Answer>) {
-        self.ticks += 1;
-        while let Some(round) = self.rounds.front()
-            && self.ticks - round.asked_at_tick > ROUND_RETRY_TICKS
-        {
-            let round = self.rounds.pop_front().expect("just seen");
+    /// What a member that does not lead asks of the leader: one round for everything that waits for an
+    /// index, and each question that only a leader answers. `number` counts questions of this life.
+    pub fn take_questions(&mut self, number: &mut u64, questions: &mut Vec<(u64, Question)>) {
+        let (leaders, reads): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.queued).into_iter().partition(|read| read.query.is_leaders());
+        for read in leaders {
+            *number += 1;
+            questions.push((
+                *number,
+                match read.query {
+                    Query::KeepAlive(id) => Question::KeepAlive { id },
+                    Query::TimeToLive { id, keys } => Question::TimeToLive { id, keys },
+                    _ => unreachable!("partitioned above"),
+                },
+            ));
+            self.asked.insert(*number, Asked { at_tick: self.ticks, read });
+        }
+        if !reads.is_empty() {
+            *number += 1;
+            questions.push((*number, Question::ReadIndex));
+            self.rounds.push_back(Round { number: *number, asked_at_tick: self.ticks, reads });
+        }
+    }
+
+    /// The read that question `number` stands for, if its answer is still awaited.
+    pub fn take_asked(&mut self, number: u64) -> Option<Read> {
+        self.asked.remove(&number).map(|asked| asked.read)
+    }
+
+    /// The one asked does not lead: question `number` is asked again, of whoever leads then.
+    pub fn on_not_leader(&mut self, number: u64) {
+        let asked = self.take_asked(number);
+        self.queued.extend(asked);
+        while let Some(round) = self.rounds.pop_front_if(|round| round.number <= number) {
             self.queued.extend(round.reads);
         }
+    }
+
+    /// Another leader, or none: what was asked of the old one is asked again. Other members' questions go
+    /// back to them.
+    pub fn on_leader_changed(&mut self, answers: &mut Vec<Answer>) {
+        self.queued.extend(self.rounds.drain(..).flat_map(|round| round.reads));
+        self.queued.extend(std::mem::take(&mut self.asked).into_values().map(|asked| asked.read));
+        self.queued.retain(|read| {
+            let is_ours = matches!(read.caller, Caller::Local(_));
+            if !is_ours {
+                answers.push((read.caller, Told::NotLeader));
+            }
+            is_ours
+        });
+    }
+
+    /// State was replaced by a later one: what runs begins again on it.
+    pub fn on_state_replaced(&mut self) {
+        for job in &mut self.jobs {
+            job.run = Run::NotStarted;
+        }
+    }
+
+    /// Asks again what was not answered in time, drops reads that waited too long.
+    pub fn on_tick(&mut self, now: Instant, has_leader: bool, answers: &mut Vec<Answer>) {
+        self.ticks += 1;
+        let is_late = |at_tick: u64, ticks: u64| ticks - at_tick > ROUND_RETRY_TICKS;
+        while let Some(round) = self.rounds.pop_front_if(|round| is_late(round.asked_at_tick, self.ticks)) {
+            self.queued.extend(round.reads);
+        }
+        let late = self.asked.extract_if(.., |_, asked| is_late(asked.at_tick, self.ticks));
+        self.queued.extend(late.map(|(_, asked)| asked.read));
         let mut expire = |reads: &mut Vec<Read>| {
             reads.retain(|read| {
                 let late = read.deadline <= now;
                 if late {
-                    answers.push((read.waiter, Err(Status::Timeout)));
+                    // LEASE-8: a forwarded call names the missing leader.
+                    let status = match read.query.is_leaders() && !has_leader {
+                        true => Status::NoLeader,
+                        false => Status::Timeout,
+                    };
+                    answers.push((read.caller, Told::Done(Err(status))));
                 }
                 !late
             });
@@ -151,7 +253,7 @@ impl Reads {
 
     /// The caller has gone: a job of its own is not worth finishing.
     pub fn abandon(&mut self, waiter: WaiterId) {
-        self.jobs.retain(|job| job.read.waiter != waiter);
+        self.jobs.retain(|job| job.read.caller != Caller::Local(waiter));
     }
 
     /// The lowest revision that a running job reads at; compaction must not pass below it.
@@ -194,9 +296,14 @@ impl Reads {
             let slice = (*work).min(JOB_SLICE_WORK);
             let mut left = slice - 1;
             match job.step(here, deadlines, &mut left) {
-                Progress::Done(result) => answers.push((job.read.waiter, result)),
+                Progress::Done(result) => answers.push((job.read.caller, Told::Done(result))),
                 Progress::More => self.jobs.push_back(job),
                 Progress::Expiring => self.expiring.push(job.read),
+                Progress::NotLeader => match job.read.caller {
+                    // Whoever leads now is asked in its turn.
+                    Caller::Local(_) => self.queued.push(job.read),
+                    caller @ Caller::Peer { .. } => answers.push((caller, Told::NotLeader)),
+                },
             }
             *work -= slice - left;
         }
@@ -208,6 +315,8 @@ enum Progress {
     More,
     /// A lease is past its deadline: wait for its revoke.
     Expiring,
+    /// Leadership was lost between the round and now.
+    NotLeader,
 }
 
 impl Job {
@@ -249,14 +358,17 @@ fn lease_ids(state: &State, deadlines: &Deadlines) -> Vec<LeaseId> {
 fn start(query: &Query, now: Instant, state: &State, deadlines: &mut Deadlines) -> Result<Run, Progress> {
     let header = state.header();
     let done = |response| Err(Progress::Done(Ok(response)));
+    if query.is_leaders() && !deadlines.is_primary() {
+        return Err(Progress::NotLeader);
+    }
     match query {
+        Query::ReadIndex => unreachable!("answered with the round"),
         Query::Range(range) => {
             let revision = revision_of(range.revision, state)?;
             Ok(Run::Range(Box::new(RangeRun::new(range, revision))))
         }
         Query::Txn(txn) => Ok(Run::Txn(Box::new(ReadTxnRun::new(txn.clone(), state.kv.revision())))),
         Query::KeepAlive(id) => match deadlines.renew(*id, now, &state.leases) {
-            _ if !deadlines.is_primary() => Err(Progress::Done(Err(Status::NotPrimaryLessor))),
             Renewal::Ok(ttl) => done(Response::LeaseKeepAlive { header, id: *id, ttl }),
             Renewal::Unknown => done(Response::LeaseKeepAlive { header, id: *id, ttl: 0 }),
             Renewal::Expiring => Err(Progress::Expiring),
@@ -275,7 +387,7 @@ fn start(query: &Query, now: Instant, state: &State, deadlines: &mut Deadlines) 
         }
         Query::Leases => done(Response::LeaseLeases { header, ids: lease_ids(state, deadlines) }),
         Query::Members => {
-            let header = Header { revision: 0, ..header };
+            let header = state.membership_header();
             done(Response::MemberList { header, members: state.members.iter().cloned().collect() })
         }
         Query::Alarms(kind) => {

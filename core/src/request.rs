@@ -200,17 +200,67 @@ pub enum Request {
     Txn(TxnRequest),
     Compact(CompactRequest),
     LeaseGrant(LeaseGrantRequest),
-    LeaseRevoke { id: LeaseId },
-    LeaseKeepAlive { id: LeaseId },
-    LeaseTimeToLive { id: LeaseId, keys: bool },
+    LeaseRevoke {
+        id: LeaseId,
+    },
+    LeaseKeepAlive {
+        id: LeaseId,
+    },
+    LeaseTimeToLive {
+        id: LeaseId,
+        keys: bool,
+    },
     LeaseLeases,
-    MemberList { linearizable: bool },
-    AlarmList { alarm: Alarm },
-    AlarmSet { activate: bool, member: MemberId, alarm: Alarm },
+    MemberList {
+        linearizable: bool,
+    },
+    /// `unix_s`: the wall clock of who asks; the new member's id rests on it (CL-1).
+    MemberAdd {
+        peer_urls: Vec<String>,
+        is_learner: bool,
+        unix_s: u64,
+    },
+    MemberRemove {
+        id: MemberId,
+    },
+    MemberUpdate {
+        id: MemberId,
+        peer_urls: Vec<String>,
+    },
+    MemberPromote {
+        id: MemberId,
+    },
+    /// Answered when `target` leads (CL-14).
+    MoveLeader {
+        target: MemberId,
+    },
+    AlarmList {
+        alarm: Alarm,
+    },
+    AlarmSet {
+        activate: bool,
+        member: MemberId,
+        alarm: Alarm,
+    },
     Status,
     Hash,
-    HashKv { revision: i64 },
+    HashKv {
+        revision: i64,
+    },
     Defragment,
+}
+
+impl Request {
+    /// Whether a learner answers it; anything else it refuses with `NotSupportedForLearner` (CL-13).
+    /// The streams of a learner are `net`'s to refuse, RangeStream among them.
+    /// Source: etcd 3.7.1 server/etcdserver/api/v3rpc/util.go (isRPCSupportedForLearner).
+    pub fn is_served_by_learner(&self) -> bool {
+        match self {
+            Request::Status => true,
+            Request::Range(range) => range.serializable,
+            _ => false,
+        }
+    }
 }
 
 /// Kind of an alarm; `None` stands for every kind in a query.
@@ -338,6 +388,27 @@ pub enum Response {
         header: Header,
         members: Vec<Member>,
     },
+    /// `member` as added, boxed so that answers of every put stay small; `members` after the change, ascending
+    /// by id. No revision either, nor in the next three.
+    MemberAdd {
+        header: Header,
+        member: Box<Member>,
+        members: Vec<Member>,
+    },
+    MemberRemove {
+        header: Header,
+        members: Vec<Member>,
+    },
+    MemberUpdate {
+        header: Header,
+        members: Vec<Member>,
+    },
+    MemberPromote {
+        header: Header,
+        members: Vec<Member>,
+    },
+    /// Without a header, as etcd has it.
+    MoveLeader,
     AlarmList {
         header: Header,
         alarms: Vec<(MemberId, Alarm)>,
@@ -372,10 +443,14 @@ impl Response {
             | Response::LeaseTimeToLive { header, .. }
             | Response::LeaseLeases { header, .. }
             | Response::MemberList { header, .. }
+            | Response::MemberAdd { header, .. }
+            | Response::MemberRemove { header, .. }
+            | Response::MemberUpdate { header, .. }
+            | Response::MemberPromote { header, .. }
             | Response::AlarmList { header, .. }
             | Response::Hash { header, .. }
             | Response::HashKv { header, .. } => Some(header),
-            Response::Defragment => None,
+            Response::MoveLeader | Response::Defragment => None,
         }
     }
 }

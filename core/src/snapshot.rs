@@ -13,7 +13,7 @@ use crate::boundary::CheckpointStep;
 use crate::checkpoint::{Header, Writer};
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::command::{decode_alarm, encode_alarm};
-use crate::mvcc::{Mvcc, Record};
+use crate::mvcc::{Mvcc, Record, Resume};
 use crate::peer::{decode_member, encode_member};
 use crate::seen::Seen;
 use crate::state::{STATE_VERSION, State};
@@ -198,28 +198,56 @@ impl Restorer {
         d.finish()
     }
 
-    /// The state at `index`, with attachments read back and unfinished compaction resumed.
+    /// The state of the footer, all of it at once: for recovery, where nobody waits.
     pub fn finish(self, footer: &Header) -> Result<State, DecodeError> {
+        let mut attaching = self.attach(footer)?;
+        loop {
+            let mut work = u32::MAX;
+            if attaching.step(&mut work) {
+                return Ok(attaching.into_state());
+            }
+        }
+    }
+
+    /// Every record is read: what is left is to read attachments back, in slices.
+    pub fn attach(self, footer: &Header) -> Result<Attaching, DecodeError> {
         let mut state = self.state.ok_or(DecodeError("no meta record"))?;
         state.applied = footer.index;
         state.applied_term = footer.term;
-        let (kv, leases) = (&state.kv, &mut state.leases);
-        let mut work = u32::MAX;
-        let mut resume = None;
-        loop {
-            let mut attach = |record: &Record| {
-                if record.lease != LeaseId(0) {
-                    leases.attach(record.lease, &record.key);
-                }
-                ControlFlow::Continue(())
-            };
-            resume = kv.scan(&KeyRange::all(), kv.revision(), resume.as_ref(), &mut work, &mut attach);
-            if resume.is_none() {
-                break;
-            }
-            work = u32::MAX;
+        Ok(Attaching { state, resume: None, is_done: false })
+    }
+}
+
+/// A restored state whose leases learn which keys hang on them (LEASE-17).
+pub struct Attaching {
+    state: State,
+    resume: Option<Resume>,
+    is_done: bool,
+}
+
+impl Attaching {
+    /// Goes on within `work`, about a unit a key; true when the state is whole.
+    pub fn step(&mut self, work: &mut u32) -> bool {
+        if self.is_done {
+            return true;
         }
-        Ok(state)
+        let State { kv, leases, .. } = &mut self.state;
+        let mut attach = |record: &Record| {
+            if record.lease != LeaseId(0) {
+                leases.attach(record.lease, &record.key);
+            }
+            ControlFlow::Continue(())
+        };
+        let revision = kv.revision();
+        self.resume = kv.scan(&KeyRange::all(), revision, self.resume.as_ref(), work, &mut attach);
+        self.is_done = self.resume.is_none();
+        self.is_done
+    }
+
+    /// The whole state.
+    pub fn into_state(self) -> State {
+        assert!(self.is_done, "attachments are read to the end first");
+        self.state
     }
 }
 

@@ -48,6 +48,11 @@ impl State {
         Header { revision: self.kv.revision(), raft_term: self.applied_term.0 }
     }
 
+    /// The header of answers about the membership: they have no revision (Q70).
+    pub fn membership_header(&self) -> Header {
+        Header { revision: 0, ..self.header() }
+    }
+
     /// Whether any member has raised `alarm`.
     pub fn has_alarm(&self, alarm: Alarm) -> bool {
         self.alarms.iter().any(|(_, raised)| *raised == alarm)

@@ -119,6 +119,7 @@ refusals! {
     DeadlineExceeded DeadlineExceeded "etcdserver: context deadline exceeded"
     RangeStreamSort Unimplemented "RangeStream does not support custom sort orders"
     RangeStreamFilter Unimplemented "RangeStream does not support revision filters"
+    TimeoutLeaderTransfer Unknown "etcdserver: request timed out, leader transfer took too long"
     NotPrimaryLessor Unknown "not a primary lessor"
     ProposalDropped Unknown "raft proposal dropped"
     UnknownMethod Unknown "etcdserver: unknown method"

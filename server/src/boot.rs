@@ -8,7 +8,7 @@ use holdfast_core::check::RequestLimits;
 use holdfast_core::checkpoint::Checkpoints;
 use holdfast_core::lease::ttl_min_s;
 use holdfast_core::members::Bootstrap;
-use holdfast_core::node::{Boot, BootError, Config, Node};
+use holdfast_core::node::{Boot, BootError, Config, Node, Start};
 use holdfast_core::recover::{self, Found, RecoverError, Recovered};
 use holdfast_core::wal::{Identity, Layout, LayoutConfig};
 use thiserror::Error;
@@ -56,7 +56,7 @@ pub fn open<D: Disk>(
             let layout = layout_of(found.identity, Some(&found));
             // The flags of the initial cluster count only while nothing of it is in the log.
             let bootstrap = if found.is_bare() { bootstrap(config)? } else { Bootstrap::default() };
-            (found.identity, layout, Boot::Existing(Box::new(found), bootstrap))
+            (found.identity, layout, Boot::Existing(Box::new(found), Start::New(bootstrap)))
         }
         None => {
             let bootstrap = bootstrap(config)?;
@@ -68,7 +68,7 @@ pub fn open<D: Disk>(
                 "local-member-id" = format!("{member_id:x}"),
                 "starting local member"
             );
-            (identity, layout_of(identity, None), Boot::Fresh(bootstrap))
+            (identity, layout_of(identity, None), Boot::Fresh(Start::New(bootstrap)))
         }
     };
     let node = Node::open(node_config(config, limits, identity), boot, seed, Instant(0))?;
@@ -103,6 +103,11 @@ fn tell(found: &Found) {
 fn bootstrap(config: &ServerConfig) -> Result<Bootstrap, StartError> {
     let cluster = config.check_bootstrap().map_err(StartError::Bootstrap)?;
     let texts = |urls: Vec<Url>| urls.iter().map(ToString::to_string).collect();
+    if cluster.len() != 1 {
+        let voters = cluster.len();
+        let why = "is not supported yet: this version runs one member";
+        return Err(StartError::Bootstrap(format!("a cluster of {voters} voters {why}")));
+    }
     let members = cluster.into_iter().map(|(name, urls)| (name, texts(urls))).collect();
     Ok(Bootstrap { token: config.initial_cluster_token.clone(), members, name: config.name.clone() })
 }
@@ -122,6 +127,8 @@ fn node_config(config: &ServerConfig, limits: Limits, identity: Identity) -> Con
             request_bytes_max: usize::try_from(config.max_request_bytes).unwrap_or(usize::MAX),
             quota_bytes: config.quota_backend_bytes,
             lease_ttl_min_s: ttl_min_s(u64::from(election_ticks), heartbeat_ns),
+            learners_max: 1,
+            strict_reconfig: config.strict_reconfig_check,
         },
         limits,
         identity,

@@ -16,11 +16,40 @@ pub fn write(note: &Note, metrics: &Metrics, identity: &Identity) {
     match note {
         Note::BecameLeader { term } => {
             info!("{id:x} became leader at term {term}");
-            info!("raft.node: {id:x} elected leader {id:x} at term {term}");
-            metrics.raft.leader_changes.inc();
         }
         Note::LostLeader { term } => {
-            info!("raft.node: {id:x} lost leader at term {term}");
+            info!("{id:x} became follower at term {term}");
+        }
+        Note::LeaderChanged { before, leader, term } => {
+            match (before, leader) {
+                (None, Some(leader)) => info!("raft.node: {id:x} elected leader {leader:x} at term {term}"),
+                (Some(before), Some(leader)) => {
+                    info!("raft.node: {id:x} changed leader from {before:x} to {leader:x} at term {term}");
+                }
+                (Some(before), None) => info!("raft.node: {id:x} lost leader {before:x} at term {term}"),
+                (None, None) => {}
+            }
+            if leader.is_some() {
+                metrics.raft.leader_changes.inc();
+            }
+        }
+        Note::PeerRefused { from, what } => {
+            warn!("remote-peer-id" = format!("{from:x}"), "dropped a message from a peer: {what}");
+        }
+        Note::SnapshotSending { to, index } => {
+            info!("snapshot-index" = index.0, "to" = format!("{to:x}"), "sending database snapshot")
+        }
+        Note::SnapshotReceiving { from, index } => info!(
+            "incoming-snapshot-index" = index.0,
+            "remote-snapshot-sender-id" = format!("{from:x}"),
+            "receiving database snapshot"
+        ),
+        Note::SnapshotInstalled { index } => info!("snapshot-index" = index.0, "applied snapshot"),
+        Note::Removed => {
+            warn!(
+                "local-member-id" = format!("{id:x}"),
+                "removed from the cluster; this member is about to stop, its data-dir must be removed"
+            );
         }
         Note::Published { name } => info!(
             "local-member-id" = format!("{id:x}"),

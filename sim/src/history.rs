@@ -68,10 +68,14 @@ impl Answer {
             | Response::LeaseTimeToLive { header, .. }
             | Response::LeaseLeases { header, .. }
             | Response::MemberList { header, .. }
+            | Response::MemberAdd { header, .. }
+            | Response::MemberRemove { header, .. }
+            | Response::MemberUpdate { header, .. }
+            | Response::MemberPromote { header, .. }
             | Response::AlarmList { header, .. }
             | Response::Hash { header, .. }
             | Response::HashKv { header, .. } => *header,
-            Response::Defragment => return None,
+            Response::MoveLeader | Response::Defragment => return None,
         };
         Some(header.revision)
     }

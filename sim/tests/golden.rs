@@ -12,7 +12,7 @@ use holdfast_core::boundary::{Effect, Effects, Input, Limits};
 use holdfast_core::check::RequestLimits;
 use holdfast_core::checkpoint::Checkpoints;
 use holdfast_core::members::Bootstrap;
-use holdfast_core::node::{Boot, Config, Node};
+use holdfast_core::node::{Boot, Config, Node, Start};
 use holdfast_core::recover::{self, Listed, Recovered};
 use holdfast_core::request::{
     Alarm, CompactRequest, Compare, CompareUnion, DeleteRangeRequest, LeaseGrantRequest, PutRequest,
@@ -50,14 +50,16 @@ fn open(recovered: Recovered) -> (Node, Layout, Checkpoints) {
             request_bytes_max: 1_572_864,
             quota_bytes: None,
             lease_ttl_min_s: 2,
+            learners_max: 1,
+            strict_reconfig: true,
         },
         limits: Limits { checkpoint_log_bytes_min: 6_000, ..Limits::default() },
         identity,
     };
     let layout = recover::layout(identity, LAYOUT, recovered.found.as_ref());
     let boot = match recovered.found {
-        Some(found) => Boot::Existing(Box::new(found), bootstrap()),
-        None => Boot::Fresh(bootstrap()),
+        Some(found) => Boot::Existing(Box::new(found), Start::New(bootstrap())),
+        None => Boot::Fresh(Start::New(bootstrap())),
     };
     (Node::open(config, boot, 5, Instant(0)).expect("the directory is whole"), layout, recovered.checkpoints)
 }

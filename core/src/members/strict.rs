@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use super::Members;
 use crate::base::{Instant, LogIndex, MemberId};
+use crate::conf::ConfChangeKind;
 use crate::request::Member;
 use crate::status::Status;
 
@@ -43,14 +44,25 @@ impl Activity<'_> {
 }
 
 /// Votes that decide among `voters`.
-pub fn quorum(voters: usize) -> usize {
+fn quorum(voters: usize) -> usize {
     voters / 2 + 1
+}
+
+/// Whether the proposing member may propose `change` now. New peer URLs are not judged.
+/// Errors: `MemberNotEnoughStarted`, `Unhealthy`.
+pub fn check(change: &ConfChangeKind, members: &Members, activity: &Activity<'_>) -> Result<(), Status> {
+    match change {
+        ConfChangeKind::Add { member, .. } => check_add(members, member.is_learner, activity),
+        ConfChangeKind::Remove(id) => check_remove(members, *id, activity),
+        ConfChangeKind::UpdatePeerUrls { .. } => Ok(()),
+        ConfChangeKind::Promote(_) => check_promote(members),
+    }
 }
 
 /// Whether a member may be added now. A learner need not find enough started voters, but both need a quorum
 /// within reach that does without the new one (CL-4).
 /// Errors: `MemberNotEnoughStarted`, `Unhealthy`.
-pub fn check_add(members: &Members, is_learner: bool, activity: &Activity<'_>) -> Result<(), Status> {
+fn check_add(members: &Members, is_learner: bool, activity: &Activity<'_>) -> Result<(), Status> {
     let (voters, started) = count_voters(members.voters());
     // The way back from a lost cluster: one member with the data grows again.
     let is_regrowth = (voters, started) == (1, 1);
@@ -65,7 +77,7 @@ pub fn check_add(members: &Members, is_learner: bool, activity: &Activity<'_>) -
 
 /// Whether `id` may be removed now; whether there is such a member is for apply to say (CL-7).
 /// Errors: `MemberNotEnoughStarted`, `Unhealthy`.
-pub fn check_remove(members: &Members, id: MemberId, activity: &Activity<'_>) -> Result<(), Status> {
+fn check_remove(members: &Members, id: MemberId, activity: &Activity<'_>) -> Result<(), Status> {
     if members.get(id).is_some_and(|member| member.is_learner) {
         return Ok(());
     }
@@ -86,7 +98,7 @@ pub fn check_remove(members: &Members, id: MemberId, activity: &Activity<'_>) ->
 
 /// Whether enough voters have started for one more, which counts as started itself (CL-10).
 /// Errors: `MemberNotEnoughStarted`.
-pub fn check_promote(members: &Members) -> Result<(), Status> {
+fn check_promote(members: &Members) -> Result<(), Status> {
     let (voters, started) = count_voters(members.voters());
     match started + 1 < quorum(voters + 1) {
         true => Err(Status::MemberNotEnoughStarted),

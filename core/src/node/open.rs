@@ -7,14 +7,15 @@ use raft::eraftpb::ConfState;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Checkpointing, Node, Proposals};
+use super::{Checkpointing, Cluster, Node, Promotions, Proposals, Transfers};
 use crate::admit::AdmitConfig;
-use crate::apply::{Applier, encode_add_member};
+use crate::apply::Applier;
 use crate::base::{Instant, LogIndex, Lsn, MemberId, Term};
 use crate::boundary::Limits;
+use crate::conf::ConfCommand;
 use crate::lease::Deadlines;
 use crate::members::Bootstrap;
-use crate::raft::{Consensus, Outcome, RaftBoot, RaftConfig};
+use crate::raft::{Consensus, LogStart, Outcome, RaftBoot, RaftConfig};
 use crate::read::Reads;
 use crate::recover::Found;
 use crate::state::State;
@@ -56,9 +57,17 @@ impl Config {
 /// What a node starts from.
 pub enum Boot {
     /// An empty data directory.
-    Fresh(Bootstrap),
-    /// What recovery found. The bootstrap counts only if the first life ended before it was in the log.
-    Existing(Box<Found>, Bootstrap),
+    Fresh(Start),
+    /// What recovery found. The start counts only if the first life ended before it was in the log.
+    Existing(Box<Found>, Start),
+}
+
+/// How a member's first life begins.
+pub enum Start {
+    /// With the other members of a new cluster, all of which begin with the same log.
+    New(Bootstrap),
+    /// As a member that an existing cluster has added: its log comes from there.
+    Join,
 }
 
 /// Why a node cannot be opened; nothing on disk has been changed.
@@ -68,8 +77,8 @@ pub enum BootError {
     NameNotInCluster { name: String },
     /// A first start that stored nothing was made with another initial cluster or token.
     BootstrapChanged { member_id: MemberId },
-    /// More than one member, or a configuration without us.
-    NotTheSoleVoter { voters: usize },
+    /// The cluster has removed this member for good (CL-3).
+    Removed { member_id: MemberId },
     /// The log starts behind the checkpoint, or behind the beginning without one.
     LogStartsTooLate { needed: LogIndex, found: LogIndex },
 }
@@ -84,8 +93,8 @@ impl fmt::Display for BootError {
                 f,
                 "the data directory was begun by member {member_id:x} of another initial cluster or token and holds nothing yet: remove it"
             ),
-            BootError::NotTheSoleVoter { voters } => {
-                write!(f, "a cluster of {voters} voters is not supported yet: this version runs one member")
+            BootError::Removed { member_id } => {
+                write!(f, "the member has been permanently removed from the cluster (member {member_id:x})")
             }
             BootError::LogStartsTooLate { needed, found } => {
                 write!(
@@ -105,15 +114,20 @@ impl Node {
     pub fn open(config: Config, boot: Boot, seed: u64, now: Instant) -> Result<Node, BootError> {
         let id = config.identity.member_id;
         let (state, raft_boot) = match boot {
-            Boot::Fresh(bootstrap) => fresh(&bootstrap, FrameWriter::new(Lsn(0), 0), seed)?,
-            Boot::Existing(found, bootstrap) if found.is_bare() => {
-                if bootstrap.member_id() != Some(id) {
+            Boot::Fresh(start) => fresh(&start, FrameWriter::new(Lsn(0), 0), seed)?,
+            Boot::Existing(found, start) if found.is_bare() => {
+                if let Start::New(bootstrap) = &start
+                    && bootstrap.member_id() != Some(id)
+                {
                     return Err(BootError::BootstrapChanged { member_id: id });
                 }
-                fresh(&bootstrap, found.log.writer, seed)?
+                fresh(&start, found.log.writer, seed)?
             }
             Boot::Existing(found, _) => existing(*found, seed)?,
         };
+        if state.members.is_removed(id) {
+            return Err(BootError::Removed { member_id: id });
+        }
         let epoch = raft_boot.writer.last().0 + 1;
         let raft_config = RaftConfig {
             id,
@@ -143,46 +157,52 @@ impl Node {
             reads: Reads::default(),
             watch,
             deadlines: Deadlines::new(config.admit.lease_ttl_min_s),
+            promotions: Promotions::default(),
+            transfers: Transfers::default(),
+            cluster: Cluster::default(),
             compact_waiters: Vec::new(),
             defrag_waiters: Vec::new(),
             early: Vec::new(),
             is_open: false,
+            is_connected: false,
             was_leader: false,
             publication: Default::default(),
             halted: false,
+            question: 0,
+            mail: Vec::new(),
             limits,
             config,
         })
     }
 }
 
-/// A new cluster's log: one conf change for each member, committed at term 1 (as etcd bootstraps).
-fn fresh(bootstrap: &Bootstrap, writer: FrameWriter, life: u64) -> Result<(State, RaftBoot), BootError> {
-    let members = bootstrap.members();
-    if bootstrap.member_id().is_none() {
-        return Err(BootError::NameNotInCluster { name: bootstrap.name.clone() });
-    }
-    if members.len() != 1 {
-        return Err(BootError::NotTheSoleVoter { voters: members.len() });
-    }
+/// A new cluster's log: one conf change for each member, committed at term 1 (as etcd bootstraps). A member
+/// that joins has none.
+fn fresh(start: &Start, writer: FrameWriter, life: u64) -> Result<(State, RaftBoot), BootError> {
+    let members = match start {
+        Start::New(bootstrap) if bootstrap.member_id().is_none() => {
+            return Err(BootError::NameNotInCluster { name: bootstrap.name.clone() });
+        }
+        Start::New(bootstrap) => bootstrap.members(),
+        Start::Join => Vec::new(),
+    };
     let entries: Vec<wal::Entry> = (1..)
-        .zip(&members)
+        .zip(members)
         .map(|(index, member)| wal::Entry {
             index: LogIndex(index),
             term: Term(1),
             kind: wal::EntryKind::Conf,
-            data: encode_add_member(member),
+            data: ConfCommand::bootstrap(member).encode(),
         })
         .collect();
     let commit = LogIndex(entries.len() as u64);
-    let hard = wal::HardState { term: Term(1), vote: MemberId(0), commit };
+    let term = if entries.is_empty() { Term(0) } else { Term(1) };
+    let hard = wal::HardState { term, vote: MemberId(0), commit };
     let truncated = (LogIndex(0), Term(0));
     let conf = ConfState::default();
     let (frames, hard_at) = (VecDeque::new(), Lsn(0));
-    Ok((
-        State::new(),
-        RaftBoot { truncated, entries, hard, conf, frames, hard_at, writer, fresh: true, life },
-    ))
+    let start = LogStart::Fresh;
+    Ok((State::new(), RaftBoot { truncated, entries, hard, conf, frames, hard_at, writer, start, life }))
 }
 
 fn existing(found: Found, life: u64) -> Result<(State, RaftBoot), BootError> {
@@ -191,31 +211,22 @@ fn existing(found: Found, life: u64) -> Result<(State, RaftBoot), BootError> {
     let (state, index, term) = checkpoint.unwrap_or_else(|| (State::new(), LogIndex(0), Term(0)));
     let ids = |learners| state.members.iter().filter(move |m| m.is_learner == learners).map(|m| m.id.0);
     let conf = ConfState::from((ids(false).collect::<Vec<_>>(), ids(true).collect::<Vec<_>>()));
-    if conf.voters.len() > 1 {
-        return Err(BootError::NotTheSoleVoter { voters: conf.voters.len() });
+    if let Some(base) = log.base
+        && base > index
+    {
+        let found = LogIndex(base.0 + 1);
+        return Err(BootError::LogStartsTooLate { needed: LogIndex(index.0 + 1), found });
     }
     let (mut hard, writer) = (log.hard, log.writer);
-    let entries = log.after_checkpoint(index, term);
-    if let Some(first) = entries.first()
-        && first.index.0 > index.0 + 1
-    {
-        return Err(BootError::LogStartsTooLate { needed: LogIndex(index.0 + 1), found: first.index });
-    }
+    let (entries, start) = match log.after_checkpoint(index, term) {
+        Some(entries) => (entries, LogStart::Continues),
+        None => (Vec::new(), LogStart::BehindCheckpoint),
+    };
     hard.commit = hard.commit.max(index);
-    hard.term = hard.term.max(term);
+    if term > hard.term {
+        // The checkpoint is a leader's of a later term, in which this member has not voted.
+        (hard.term, hard.vote) = (term, MemberId(0));
+    }
     let truncated = (index, term);
-    Ok((state, RaftBoot { truncated, entries, hard, conf, frames, hard_at, writer, fresh: false, life }))
-}
-
-impl Proposals {
-    fn new(epoch: u64) -> Proposals {
-        Proposals { epoch, counter: 0, queued: Default::default(), waiting: Default::default() }
-    }
-}
-
-impl Checkpointing {
-    /// `newest`: index of the checkpoint the node was opened from; 0 if there is none.
-    fn new(newest: LogIndex, now: Instant) -> Checkpointing {
-        Checkpointing { run: None, awaiting: false, newest, log_bytes: 0, retry_at: now }
-    }
+    Ok((state, RaftBoot { truncated, entries, hard, conf, frames, hard_at, writer, start, life }))
 }

@@ -22,18 +22,18 @@ pub(super) enum Publication {
 
 impl Node {
     /// Proposes our name and client URLs once a leader takes proposals.
-    pub(super) fn publish(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+    pub(super) fn publish(&mut self, now: Instant) {
         let is_due = match self.publication {
             Publication::Due => true,
             Publication::Proposed { at } => now.since_ns(at) >= RETRY_NS,
             Publication::Done => false,
         };
-        if !is_due || !self.is_open || !self.consensus.is_leader() {
+        if !is_due || !self.is_open || self.consensus.leader().is_none() {
             return;
         }
         self.publication = Publication::Proposed { at: now };
         let (name, client_urls) = (self.config.name.clone(), self.config.client_urls.clone());
-        self.propose_own(now, Action::Publish { member: self.id, name, client_urls }, effects);
+        self.propose_own(now, Action::Publish { member: self.id, name, client_urls });
     }
 
     /// Our publication is in State: the shell may serve.

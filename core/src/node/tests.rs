@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::admit::AdmitConfig;
 use crate::base::LeaseId;
@@ -42,6 +44,8 @@ fn config(limits: Limits) -> Config {
             request_bytes_max: 1_572_864,
             quota_bytes: None,
             lease_ttl_min_s: 2,
+            learners_max: 1,
+            strict_reconfig: true,
         },
         limits,
         identity: Identity {
@@ -65,8 +69,8 @@ impl World {
         let config = config(limits);
         let layout = recover::layout(config.identity, LAYOUT, recovered.found.as_ref());
         let boot = match recovered.found {
-            Some(found) => Boot::Existing(Box::new(found), bootstrap()),
-            None => Boot::Fresh(bootstrap()),
+            Some(found) => Boot::Existing(Box::new(found), Start::New(bootstrap())),
+            None => Boot::Fresh(Start::New(bootstrap())),
         };
         let node = Node::open(config, boot, 7, now).expect("a valid directory");
         World {
@@ -228,6 +232,15 @@ fn an_entry_that_cannot_be_read_halts_the_member() {
         _ => None,
     });
     assert_eq!(halt.as_deref(), Some("log entry 4 cannot be applied: unknown command format"));
+}
+
+#[test]
+fn leadership_stays_with_the_only_member() {
+    let mut world = World::new();
+    let target = world.node.id();
+    assert_eq!(world.ask(Request::MoveLeader { target }), Ok(Response::MoveLeader));
+    let unknown = Request::MoveLeader { target: MemberId(1) };
+    assert_eq!(world.ask(unknown), Err(Status::BadLeaderTransferee));
 }
 
 #[test]

@@ -2,21 +2,29 @@
 //!
 //! raft-rs counts everything in `Tail` as persisted. The ledger knows better: each `Ready` that must be
 //! synced becomes one log frame, and raft-rs hears of its persistence only when the frame's `Lsn` is
-//! durable. So committed entries, and with them replies, always rest on this member's own disk.
+//! durable. So committed entries, and with them replies, always rest on this member's own disk, and mail
+//! leaves when what it promises is durable.
 //!
 //! Source: Raft thesis §3.5, §6.4, §10.2.1; raft-rs 0.7.0 `raw_node.rs` (async ready).
 
+pub mod check;
+mod convert;
+mod ledger;
 mod tail;
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
-use raft::eraftpb::{ConfChange, ConfState, Entry, EntryType, HardState, Message, MessageType};
-use raft::{GetEntriesContext, RawNode, StateRole, Storage};
+use bytes::Bytes;
+use raft::eraftpb::{ConfChange, ConfState, Entry, EntryType, Message, MessageType, Snapshot};
+use raft::{GetEntriesContext, RawNode, SnapshotStatus, StateRole, Storage};
 use slog::{Discard, Logger, o};
 
 use crate::base::{LogIndex, Lsn, MemberId, Term};
 use crate::wal::{self, EntryFrame, Frame, FrameKind, FrameWriter};
+pub use check::Refused;
+use check::{Receiver, check};
+use convert::{committed_of, read_of, to_raft_entry, to_raft_hard, to_wal_entry, to_wal_hard};
+use ledger::Ledger;
 use tail::Tail;
 
 /// Readies in one turn; raft-rs yields one or two, and many only behind a long log at open.
@@ -53,10 +61,21 @@ pub struct RaftBoot {
     pub hard_at: Lsn,
     /// Continues the log's frames.
     pub writer: FrameWriter,
-    /// `Some` on an empty data directory: the first frames must carry `entries` and `hard` themselves.
-    pub fresh: bool,
+    pub start: LogStart,
     /// Drawn for this life; makes its first frame unlike any other.
     pub life: u64,
+}
+
+/// What the first frames of a life must say beside its boot record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogStart {
+    /// The log on disk is the log.
+    Continues,
+    /// An empty data directory: `entries` and `hard` are not on disk yet.
+    Fresh,
+    /// The log on disk ends before the checkpoint, or holds another history there: the checkpoint came from
+    /// a peer, and the life before ended between the file and the log's word of it.
+    BehindCheckpoint,
 }
 
 /// An entry that is committed and on our disk, in log order.
@@ -82,11 +101,20 @@ pub struct Outcome {
     pub committed: VecDeque<Committed>,
     /// Confirmed read rounds with the index to wait for.
     pub reads: Vec<(u64, LogIndex)>,
+    /// Members whose log ends before ours begins: raft-rs waits until the state was sent to them.
+    pub laggards: Vec<MemberId>,
 }
 
 /// Why a proposal was not taken; it will not enter the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dropped;
+pub enum Dropped {
+    /// Too many bytes are uncommitted.
+    Overload,
+    /// Leadership is being handed over (TO-4).
+    Transfer,
+    /// A membership change is not applied yet: this one has to wait.
+    PendingConf,
+}
 
 /// raft-rs with its ledger.
 pub struct Consensus {
@@ -96,50 +124,42 @@ pub struct Consensus {
     /// Elections begun, so that each draws another timeout.
     attempt: u64,
     ledger: Ledger,
-    read_counter: u64,
+    install: Install,
+    /// This member has applied its own removal: raft-rs is not asked any more, only mail leaves.
+    detached: bool,
 }
 
-/// What was handed to the disk and what came back.
-struct Ledger {
-    writer: FrameWriter,
-    /// Frames of the next append.
-    buffer: BytesMut,
-    /// Last frame handed out. One append at a time: while it is on its way, frames gather behind it,
-    /// and each frame names the append it goes with.
-    handed_out: Lsn,
-    /// Last frame made.
-    end: Lsn,
-    /// Last frame known to be on disk.
-    durable: Lsn,
-    /// Last frame that had to be synced: what later effects rest on.
-    barrier: Lsn,
-    /// The boot record of this life.
-    boot: Lsn,
-    /// Readies whose frames are not yet durable: raft-rs number, barrier at that time.
-    readies: VecDeque<(u64, Lsn)>,
-    /// The hard state moved without a frame of its own (commit only).
-    hard_pending: bool,
-    /// Last durable frame that carries a hard state: the log is kept back to it.
-    hard_at: Lsn,
-    /// Frames with a hard state that are on their way.
-    hard_on_its_way: VecDeque<Lsn>,
-    /// Frames with entries, oldest first.
-    frames: VecDeque<EntryFrame>,
+/// How far a snapshot is that raft took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Install {
+    None,
+    /// The log was replaced in memory; the frame that says so, of this `Ready`, is on its way.
+    Written {
+        number: u64,
+        index: LogIndex,
+        term: Term,
+    },
+    /// It is durable: State has to follow.
+    Durable {
+        index: LogIndex,
+        term: Term,
+    },
 }
 
 impl Consensus {
     /// Starts raft on what the log says and puts the boot record, which gates everything, in the buffer.
     pub fn open(config: RaftConfig, boot: RaftBoot, seed: u64) -> Consensus {
-        let RaftBoot { truncated, entries, hard, conf, frames, hard_at, writer, fresh, life } = boot;
+        let RaftBoot { truncated, entries, hard, conf, frames, hard_at, writer, start, life } = boot;
         let mut tail = Tail::new((truncated.0.0, truncated.1.0), to_raft_hard(&hard), conf);
         let mut ledger = Ledger::new(writer, frames, hard_at, life);
-        if fresh {
-            ledger.push(Frame {
-                kind: FrameKind::Ready,
-                hard: Some(hard),
-                snapshot: None,
-                entries: entries.clone(),
-            });
+        let first = |snapshot, entries| Frame { kind: FrameKind::Ready, hard: Some(hard), snapshot, entries };
+        match start {
+            LogStart::Continues => {}
+            LogStart::Fresh => ledger.push(first(None, entries.clone())),
+            LogStart::BehindCheckpoint => {
+                assert!(entries.is_empty(), "a log behind its checkpoint has nothing to add");
+                ledger.push(first(Some(truncated), Vec::new()));
+            }
         }
         tail.append(entries.into_iter().map(to_raft_entry).collect());
         let raft_config = raft::Config {
@@ -158,35 +178,93 @@ impl Consensus {
         };
         let logger = Logger::root(Discard, o!());
         let raw = RawNode::new(&raft_config, tail, &logger).expect("the configuration is valid");
-        let mut consensus = Consensus { raw, config, seed, attempt: 0, ledger, read_counter: 0 };
+        let (attempt, install, detached) = (0, Install::None, false);
+        let mut consensus = Consensus { raw, config, seed, attempt, ledger, install, detached };
         consensus.redraw_election_timeout();
         consensus
     }
 
     /// One heartbeat interval has passed.
     pub fn tick(&mut self) {
-        // A sole voter that campaigns over an undurable tail would count entries it may lose.
-        if self.is_sole_voter() && !self.is_settled() {
+        // Between a snapshot in the log and its State raft-rs cannot campaign: it would look for entries
+        // that the snapshot replaced.
+        if self.detached || self.is_installing() {
             return;
         }
         if self.is_sole_voter() && !self.is_leader() {
-            // Nobody else can be elected: no need to wait for the election timeout.
-            // An error means unapplied conf changes; the next tick tries again.
-            let _refused_until_applied = self.raw.campaign();
+            // A sole voter that campaigns over an undurable tail would count entries it may lose.
+            if self.is_settled() && !self.raw.has_ready() {
+                // Nobody else can be elected: no need to wait for the election timeout.
+                // An error means unapplied conf changes; the next tick tries again.
+                let _refused_until_applied = self.raw.campaign();
+            }
         } else if self.raw.tick() && !self.is_leader() {
             self.attempt += 1;
         }
         self.redraw_election_timeout();
     }
 
+    /// A member's raft speaks. Errors: what it says cannot be taken.
+    pub fn step(&mut self, from: MemberId, message: Message) -> Result<(), Refused> {
+        if self.detached {
+            return Ok(());
+        }
+        check(&message, from.0, self.receiver())?;
+        if self.is_installing() && message.get_msg_type() == MessageType::MsgTimeoutNow {
+            return Ok(());
+        }
+        self.step_checked(message);
+        Ok(())
+    }
+
+    /// The state that `announcement` names is whole on this disk: raft decides whether it replaces the log.
+    /// True if it does; State has to be replaced when `take_installed` says so.
+    pub fn step_snapshot(&mut self, from: MemberId, announcement: Message) -> bool {
+        assert!(!self.is_installing(), "one snapshot at a time");
+        let is_to_us = announcement.from == from.0 && announcement.to == self.config.id.0;
+        if self.detached || !is_to_us || announcement.term == 0 {
+            return false;
+        }
+        self.step_checked(announcement);
+        self.raw.snap().is_some()
+    }
+
+    fn step_checked(&mut self, message: Message) {
+        // Errors: a response of a member that left the configuration; it says nothing to anybody.
+        let _stranger = self.raw.step(message);
+        self.redraw_election_timeout();
+    }
+
+    fn receiver(&self) -> Receiver {
+        let raft = &self.raw.raft;
+        Receiver { id: raft.id, term: raft.term, last_index: raft.raft_log.last_index() }
+    }
+
+    /// Mail to `member` was lost: a leader probes before it sends more.
+    pub fn report_unreachable(&mut self, member: MemberId) {
+        if !self.detached {
+            self.raw.report_unreachable(member.0);
+        }
+    }
+
+    /// The transfer of State to `member` is over. Each laggard that `drain` named is reported once.
+    pub fn report_snapshot(&mut self, member: MemberId, is_whole: bool) {
+        if !self.detached {
+            let status = if is_whole { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+            self.raw.report_snapshot(member.0, status);
+        }
+    }
+
+    /// Hands leadership to a voter; raft gives up after an election timeout.
+    pub fn transfer_leader(&mut self, member: MemberId) {
+        assert!(self.is_leader(), "only a leader can hand over");
+        self.raw.transfer_leader(member.0);
+        self.redraw_election_timeout();
+    }
+
     /// Frames up to `through` are on disk.
     pub fn on_persisted(&mut self, through: Lsn) {
-        assert!(through <= self.ledger.handed_out, "the shell reports only what it was given");
-        let ledger = &mut self.ledger;
-        ledger.durable = ledger.durable.max(through);
-        while let Some(lsn) = ledger.hard_on_its_way.pop_front_if(|lsn| *lsn <= ledger.durable) {
-            ledger.hard_at = lsn;
-        }
+        self.ledger.on_persisted(through);
         self.release_readies();
     }
 
@@ -201,125 +279,201 @@ impl Consensus {
         message.set_entries(entries.into());
         let result = self.raw.step(message);
         self.redraw_election_timeout();
-        result.map_err(|_| Dropped)
+        result.map_err(|_| match self.raw.raft.lead_transferee {
+            Some(_) => Dropped::Transfer,
+            None => Dropped::Overload,
+        })
     }
 
-    /// Starts a round that confirms leadership; its number comes back in `Outcome::reads`.
-    /// `None` while the leader has committed nothing in its term: raft-rs would drop the round silently.
-    pub fn read_round(&mut self) -> Option<u64> {
-        if !self.is_leader() || !self.raw.raft.commit_to_current_term() {
-            return None;
+    /// Puts a membership change in the log. Only on the leader; one at a time until it is applied.
+    ///
+    /// `MsgPropose` would have raft-rs parse the entry as protobuf. What it does beside that is done here:
+    /// at most one unapplied change, in a configuration that is not joint (ours never is).
+    /// Source: raft-rs 0.7.0 `raft.rs`, `step_leader`.
+    pub fn propose_conf(&mut self, data: Bytes) -> Result<(), Dropped> {
+        assert!(self.is_leader(), "only a leader has a log of its own");
+        let raft = &mut self.raw.raft;
+        if raft.has_pending_conf() {
+            return Err(Dropped::PendingConf);
         }
-        self.read_counter += 1;
+        if raft.lead_transferee.is_some() {
+            return Err(Dropped::Transfer);
+        }
+        let index = raft.raft_log.last_index() + 1;
+        let entry = Entry { entry_type: EntryType::EntryConfChange, data, ..Entry::default() };
+        if !raft.append_entry(&mut [entry]) {
+            return Err(Dropped::Overload);
+        }
+        raft.pending_conf_index = index;
+        raft.bcast_append();
+        self.redraw_election_timeout();
+        Ok(())
+    }
+
+    /// Starts a round that confirms leadership; `number`, never used before in this life, comes back in
+    /// `Outcome::reads`. False while the leader has committed nothing in its term: raft-rs would drop the
+    /// round silently.
+    pub fn read_round(&mut self, number: u64) -> bool {
+        if !self.is_leader() || !self.raw.raft.commit_to_current_term() {
+            return false;
+        }
         let mut context = Vec::with_capacity(16);
         context.extend_from_slice(&self.raw.raft.term.to_le_bytes());
-        context.extend_from_slice(&self.read_counter.to_le_bytes());
+        context.extend_from_slice(&number.to_le_bytes());
         self.raw.read_index(context);
-        Some(self.read_counter)
+        true
     }
 
-    /// Everything raft has ready: frames into the buffer, committed entries and read rounds out.
+    /// Everything raft has ready: frames into the buffer, mail to the ledger, committed entries and read
+    /// rounds out.
     pub fn drain(&mut self, outcome: &mut Outcome) {
         let mut rounds = 0;
         while rounds < READIES_IN_A_TURN_MAX
             && outcome.committed.len() < COMMITTED_WAITING_MAX
-            && self.raw.has_ready()
+            && self.has_ready()
         {
             rounds += 1;
             let mut ready = self.raw.ready();
             if let Some(hard) = ready.hs() {
                 self.raw.mut_store().hard = hard.clone();
-                self.ledger.hard_pending = true;
+                self.ledger.want_hard();
             }
+            let snapshot = (!ready.snapshot().is_empty()).then(|| marker_of(ready.snapshot()));
             if ready.must_sync() {
                 let entries = ready.entries().iter().map(to_wal_entry).collect();
-                let hard = self.ledger.hard_pending.then(|| to_wal_hard(&self.raw.store().hard));
-                self.ledger.push(Frame { kind: FrameKind::Ready, hard, snapshot: None, entries });
+                let hard = self.ledger.is_hard_pending().then(|| to_wal_hard(&self.raw.store().hard));
+                self.ledger.push(Frame { kind: FrameKind::Ready, hard, snapshot, entries });
+            }
+            if let Some((index, term)) = snapshot {
+                let conf = ready.snapshot().get_metadata().get_conf_state().clone();
+                self.raw.mut_store().replace(index.0, term.0, conf);
+                self.install = Install::Written { number: ready.number(), index, term };
+                // The snapshot has them all; their configuration changes must not be applied over its own.
+                outcome.committed.clear();
             }
             self.raw.mut_store().append(ready.take_entries());
-            assert!(ready.take_messages().is_empty(), "a sole voter has nobody to write to");
-            assert!(ready.take_persisted_messages().is_empty(), "a sole voter has nobody to write to");
+            self.post(ready.take_messages(), true, outcome);
+            self.post(ready.take_persisted_messages(), false, outcome);
             outcome.reads.extend(ready.take_read_states().into_iter().filter_map(read_of));
             outcome.committed.extend(ready.take_committed_entries().into_iter().map(committed_of));
-            self.ledger.readies.push_back((ready.number(), self.ledger.barrier));
+            self.ledger.record_ready(ready.number());
             self.raw.advance_append_async(ready);
             self.release_readies();
         }
         self.redraw_election_timeout();
     }
 
-    /// Whether `drain` has left something for the next turn.
+    /// Gives mail to the ledger; announcements of snapshots go out with the state, not by themselves.
+    fn post(&mut self, messages: Vec<Message>, by_leader: bool, outcome: &mut Outcome) {
+        for message in messages {
+            match message.get_msg_type() {
+                MessageType::MsgSnapshot => outcome.laggards.push(MemberId(message.to)),
+                _ => self.ledger.hold(message, by_leader),
+            }
+        }
+    }
+
+    /// Mail that may leave now.
+    pub fn take_mail(&mut self, mail: &mut Vec<Message>) {
+        self.ledger.take_mail(mail);
+    }
+
+    /// Whether `drain` or `take_mail` has left something for the next turn.
     pub fn has_ready(&self) -> bool {
-        self.raw.has_ready()
+        !self.detached && self.raw.has_ready()
     }
 
     /// Entries up to `index` are in State; at most `tail_bytes_max` of them stay for followers.
-    pub fn on_applied(&mut self, index: LogIndex, tail_bytes_max: u64) {
+    pub fn on_applied(&mut self, index: LogIndex, term: Term, tail_bytes_max: u64) {
+        if self.detached {
+            return;
+        }
         self.raw.advance_apply_to(index.0);
-        let keep = if self.is_sole_voter() { 0 } else { tail_bytes_max };
-        self.raw.mut_store().truncate_to(index.0, keep);
+        let keep = if self.is_alone() { 0 } else { tail_bytes_max };
+        let tail = self.raw.mut_store();
+        tail.on_applied(index.0, term.0);
+        tail.truncate_to(index.0, keep);
     }
 
-    /// Applies a configuration change that `drain` handed out; gives the configuration after it.
-    pub fn apply_conf_change(&mut self, change: &ConfChange) -> Option<ConfState> {
-        let conf = self.raw.apply_conf_change(change).ok()?;
-        self.raw.mut_store().conf = conf.clone();
+    /// Applies a configuration change that `drain` handed out.
+    pub fn apply_conf_change(&mut self, change: &ConfChange) {
+        if self.detached {
+            return;
+        }
+        let conf = self.raw.apply_conf_change(change).expect("single steps, in log order, are valid");
+        self.raw.mut_store().conf = conf;
         self.redraw_election_timeout();
-        Some(conf)
+    }
+
+    /// This member is no part of the cluster any more. raft-rs 0.7.0 cannot lead, nor take completions as
+    /// a leader, outside its own configuration: from here on only mail on its way leaves.
+    pub fn detach(&mut self, outcome: &mut Outcome) {
+        self.drain(outcome);
+        outcome.committed.clear();
+        self.detached = true;
+    }
+
+    /// Index and term of a snapshot whose word in the log is durable, once: State has to be replaced by
+    /// what was received, and `on_applied` follows.
+    pub fn take_installed(&mut self) -> Option<(LogIndex, Term)> {
+        let Install::Durable { index, term } = self.install else { return None };
+        self.install = Install::None;
+        Some((index, term))
+    }
+
+    /// Whether a snapshot replaced the log and State has not followed yet: nothing is applied meanwhile.
+    pub fn is_installing(&self) -> bool {
+        self.install != Install::None || self.raw.snap().is_some()
     }
 
     /// Frames for an `Append`, if there are any and the last append is durable.
     pub fn take_frames(&mut self) -> Option<(Bytes, Lsn)> {
-        let ledger = &mut self.ledger;
-        if ledger.buffer.is_empty() || ledger.durable < ledger.handed_out {
-            return None;
-        }
-        ledger.handed_out = ledger.end;
-        Some((ledger.buffer.split().freeze(), ledger.end))
+        self.ledger.take_frames()
     }
 
     /// Whether this life's boot record, and with it everything that replay found, is durable.
     pub fn is_booted(&self) -> bool {
-        self.ledger.durable >= self.ledger.boot
+        self.ledger.is_booted()
     }
 
     /// Whether everything that had to be synced is durable. Only then may State be checkpointed:
     /// raft-rs can count an overwritten entry as persisted before its last copy is.
     pub fn is_settled(&self) -> bool {
-        self.ledger.durable >= self.ledger.barrier
+        self.ledger.is_settled()
+    }
+
+    /// Whether the term we may lead in is on disk.
+    pub fn is_vote_durable(&self) -> bool {
+        self.ledger.is_vote_durable()
     }
 
     /// Makes the next frame carry the hard state, so that frames before it can be reclaimed.
     pub fn refresh_hard_state(&mut self) {
-        self.ledger.hard_pending = true;
+        self.ledger.want_hard();
     }
 
     /// Gives up the frames that a checkpoint at `index` makes dispensable; the last one of them.
     pub fn reclaim(&mut self, index: LogIndex) -> Lsn {
-        let ledger = &mut self.ledger;
-        let mut needed = ledger.hard_at;
-        if let Some(frame) = ledger.frames.iter().find(|frame| frame.last > index) {
-            needed = needed.min(frame.lsn);
-        }
-        while ledger.frames.front().is_some_and(|frame| frame.lsn < needed) {
-            ledger.frames.pop_front();
-        }
-        Lsn(needed.0.saturating_sub(1))
+        self.ledger.reclaim(index)
     }
 
     /// Bytes of frames with entries behind `index`: what a replay from there would read.
     pub fn bytes_behind(&self, index: LogIndex) -> u64 {
-        let behind = self.ledger.frames.iter().rev().take_while(|frame| frame.last > index);
-        behind.map(|frame| frame.bytes).sum()
+        self.ledger.bytes_behind(index)
     }
 
     pub fn is_leader(&self) -> bool {
-        self.raw.raft.state == StateRole::Leader
+        !self.detached && self.raw.raft.state == StateRole::Leader
+    }
+
+    /// Role, for people and traces.
+    pub fn role(&self) -> StateRole {
+        self.raw.raft.state
     }
 
     /// The leader as far as we know.
     pub fn leader(&self) -> Option<MemberId> {
-        (self.raw.raft.leader_id != 0).then_some(MemberId(self.raw.raft.leader_id))
+        (!self.detached && self.raw.raft.leader_id != 0).then_some(MemberId(self.raw.raft.leader_id))
     }
 
     pub fn term(&self) -> Term {
@@ -328,6 +482,21 @@ impl Consensus {
 
     pub fn committed(&self) -> LogIndex {
         LogIndex(self.raw.raft.raft_log.committed)
+    }
+
+    /// Last entry of the log, committed or not.
+    pub fn last_index(&self) -> LogIndex {
+        LogIndex(self.raw.raft.raft_log.last_index())
+    }
+
+    /// How far a member's log is known to match ours; only a leader knows.
+    pub fn matched(&self, member: MemberId) -> Option<LogIndex> {
+        self.raw.raft.prs().get(member.0).map(|progress| LogIndex(progress.matched))
+    }
+
+    /// The configuration as of the last applied entry.
+    pub fn conf(&self) -> &ConfState {
+        &self.raw.store().conf
     }
 
     /// Term of a log entry still in memory, or of the one just before.
@@ -348,16 +517,21 @@ impl Consensus {
         voters.ids().len() == 1 && voters.contains(self.config.id.0)
     }
 
+    /// Whether nobody follows or leads us.
+    fn is_alone(&self) -> bool {
+        self.is_sole_voter() && self.raw.raft.prs().conf().learners().is_empty()
+    }
+
     fn release_readies(&mut self) {
-        let mut last = None;
-        while let Some((number, barrier)) = self.ledger.readies.front()
-            && *barrier <= self.ledger.durable
-        {
-            last = Some(*number);
-            self.ledger.readies.pop_front();
+        let Some(last) = self.ledger.take_persisted_ready() else { return };
+        if self.detached {
+            return;
         }
-        if let Some(number) = last {
-            self.raw.on_persist_ready(number);
+        self.raw.on_persist_ready(last);
+        if let Install::Written { number, index, term } = self.install
+            && number <= last
+        {
+            self.install = Install::Durable { index, term };
         }
     }
 
@@ -370,48 +544,9 @@ impl Consensus {
     }
 }
 
-impl Ledger {
-    fn new(writer: FrameWriter, frames: VecDeque<EntryFrame>, hard_at: Lsn, life: u64) -> Ledger {
-        let end = writer.last();
-        let mut ledger = Ledger {
-            writer,
-            buffer: BytesMut::new(),
-            handed_out: end,
-            end,
-            durable: end,
-            barrier: end,
-            boot: Lsn(end.0 + 1),
-            readies: VecDeque::new(),
-            hard_pending: true,
-            hard_at,
-            hard_on_its_way: VecDeque::new(),
-            frames,
-        };
-        ledger.push(Frame {
-            kind: FrameKind::Boot { life },
-            hard: None,
-            snapshot: None,
-            entries: Vec::new(),
-        });
-        ledger
-    }
-
-    fn push(&mut self, frame: Frame) {
-        let before = self.buffer.len();
-        let batch = Lsn(self.handed_out.0 + 1);
-        let lsn = self.writer.push(&frame, batch, &mut self.buffer);
-        assert_eq!(lsn.0, self.end.0 + 1, "frames are numbered without gaps");
-        self.end = lsn;
-        self.barrier = lsn;
-        if frame.hard.is_some() {
-            self.hard_pending = false;
-            self.hard_on_its_way.push_back(lsn);
-        }
-        if let Some(last) = frame.entries.last() {
-            let bytes = (self.buffer.len() - before) as u64;
-            self.frames.push_back(EntryFrame { lsn, last: last.index, bytes });
-        }
-    }
+fn marker_of(snapshot: &Snapshot) -> (LogIndex, Term) {
+    let metadata = snapshot.get_metadata();
+    (LogIndex(metadata.index), Term(metadata.term))
 }
 
 /// splitmix64's finaliser.
@@ -419,48 +554,4 @@ fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
-}
-
-fn to_raft_hard(hard: &wal::HardState) -> HardState {
-    HardState { term: hard.term.0, vote: hard.vote.0, commit: hard.commit.0, ..HardState::default() }
-}
-
-fn to_wal_hard(raft: &HardState) -> wal::HardState {
-    wal::HardState { term: Term(raft.term), vote: MemberId(raft.vote), commit: LogIndex(raft.commit) }
-}
-
-fn to_raft_entry(entry: wal::Entry) -> Entry {
-    let entry_type = match entry.kind {
-        wal::EntryKind::Normal => EntryType::EntryNormal,
-        wal::EntryKind::Conf => EntryType::EntryConfChange,
-    };
-    let (index, term) = (entry.index.0, entry.term.0);
-    Entry { entry_type, index, term, data: entry.data, ..Entry::default() }
-}
-
-fn to_wal_entry(raft: &Entry) -> wal::Entry {
-    wal::Entry {
-        index: LogIndex(raft.index),
-        term: Term(raft.term),
-        kind: match raft.get_entry_type() {
-            EntryType::EntryNormal => wal::EntryKind::Normal,
-            EntryType::EntryConfChange => wal::EntryKind::Conf,
-            EntryType::EntryConfChangeV2 => unreachable!("only single-step changes are proposed"),
-        },
-        data: raft.data.clone(),
-    }
-}
-
-fn committed_of(entry: Entry) -> Committed {
-    let payload = match entry.get_entry_type() {
-        EntryType::EntryNormal if entry.data.is_empty() => Payload::Empty,
-        EntryType::EntryNormal => Payload::Command(entry.data),
-        _ => Payload::Conf(entry.data),
-    };
-    Committed { index: LogIndex(entry.index), term: Term(entry.term), payload }
-}
-
-fn read_of(state: raft::ReadState) -> Option<(u64, LogIndex)> {
-    let counter: [u8; 8] = state.request_ctx.get(8..16)?.try_into().ok()?;
-    Some((u64::from_le_bytes(counter), LogIndex(state.index)))
 }

@@ -18,12 +18,30 @@ pub struct Tail {
     entries: VecDeque<Entry>,
     bytes: u64,
     pub hard: HardState,
+    /// The configuration as of the last applied entry.
     pub conf: ConfState,
+    /// Index and term of the last applied entry: what a snapshot for a laggard would be of.
+    applied: (u64, u64),
 }
 
 impl Tail {
+    /// The log behind a checkpoint at `truncated` (index and term), whose configuration is `conf`.
     pub fn new(truncated: (u64, u64), hard: HardState, conf: ConfState) -> Tail {
-        Tail { truncated, entries: VecDeque::new(), bytes: 0, hard, conf }
+        Tail { truncated, entries: VecDeque::new(), bytes: 0, hard, conf, applied: truncated }
+    }
+
+    /// Everything up to the entry of this index and term is in State.
+    pub fn on_applied(&mut self, index: u64, term: u64) {
+        self.applied = (index, term);
+    }
+
+    /// A snapshot replaces the whole log.
+    pub fn replace(&mut self, index: u64, term: u64, conf: ConfState) {
+        assert!(index > self.truncated.0, "raft-rs takes no snapshot from before the log");
+        self.truncated = (index, term);
+        self.entries.clear();
+        self.bytes = 0;
+        self.conf = conf;
     }
 
     /// Puts entries behind those before the first one's index; later ones of an older term go.
@@ -113,8 +131,17 @@ impl Storage for Tail {
         Ok(self.last())
     }
 
+    /// The announcement alone: the node sends the state itself, and the announcement with its last piece.
     fn snapshot(&self, _request_index: u64, _to: u64) -> Result<Snapshot> {
-        Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+        let (index, term) = self.applied;
+        if index == 0 {
+            return Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable));
+        }
+        let mut snapshot = Snapshot::default();
+        let metadata = snapshot.mut_metadata();
+        (metadata.index, metadata.term) = (index, term);
+        *metadata.mut_conf_state() = self.conf.clone();
+        Ok(snapshot)
     }
 }
 

@@ -119,6 +119,8 @@ pub struct EntryFrame {
 pub struct Replayed {
     pub identity: Identity,
     pub hard: HardState,
+    /// Index of the entry before `entries`; unknown while the log has neither entry nor snapshot marker.
+    pub base: Option<LogIndex>,
     /// Entries behind what has been reclaimed, without gaps.
     pub entries: Vec<Entry>,
     /// Frames with entries, oldest first.
@@ -133,14 +135,16 @@ pub struct Replayed {
 }
 
 impl Replayed {
-    /// The entries behind a checkpoint at `index` of `term`. None at all if the log holds another entry
-    /// there: then the log is older than the checkpoint.
-    pub fn after_checkpoint(self, index: LogIndex, term: Term) -> Vec<Entry> {
+    /// The entries behind a checkpoint at `index` of `term`. `None`: the log ends before it, or holds another
+    /// entry there. Then the log is older than the checkpoint, which came from a leader.
+    pub fn after_checkpoint(self, index: LogIndex, term: Term) -> Option<Vec<Entry>> {
         let at = self.entries.iter().find(|entry| entry.index == index);
-        if at.is_some_and(|entry| entry.term != term) {
-            return Vec::new();
+        let is_another = at.is_some_and(|entry| entry.term != term);
+        let last = self.base.map(|base| base.0 + self.entries.len() as u64);
+        if is_another || last.is_some_and(|last| last < index.0) {
+            return None;
         }
-        self.entries.into_iter().filter(|entry| entry.index > index).collect()
+        Some(self.entries.into_iter().filter(|entry| entry.index > index).collect())
     }
 }
 
@@ -316,8 +320,8 @@ impl Replay {
         let dropped = is_torn.then_some(Dropped { file: stop.file, offset: stop.offset, lsn: lost });
         let resume =
             Resume { segments: std::mem::take(&mut self.segments), offset: stop.resume, spares, temporaries };
-        let Replay { hard, hard_at, frames, entries, .. } = self;
-        Ok(Some(Replayed { identity, hard, entries, frames, hard_at, writer, resume, dropped }))
+        let Replay { hard, hard_at, frames, entries, base, .. } = self;
+        Ok(Some(Replayed { identity, hard, base, entries, frames, hard_at, writer, resume, dropped }))
     }
 }
 

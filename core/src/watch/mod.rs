@@ -207,6 +207,30 @@ impl WatchHub {
         out.append(&mut self.outlet);
     }
 
+    /// The store was replaced by a later one (a leader's snapshot), whose history may begin behind what watchers
+    /// have seen: each goes on from its own next revision, and is canceled if that is compacted.
+    /// Source: etcd #15271, where they went on from a revision long past.
+    pub fn on_store_replaced(&mut self, store: &Mvcc) {
+        self.gathered.clear();
+        let next = self.position.0;
+        let synced: Vec<u64> =
+            self.groups.values().flat_map(|group| group.watchers.iter().copied()).collect();
+        for id in synced {
+            self.make_lagging(id, next);
+            self.runnable.push_back(id);
+        }
+        while let Some((start, id)) = self.future.pop_first() {
+            if start > store.revision() {
+                self.future.insert((start, id));
+                break;
+            }
+            self.watchers.get_mut(&id).expect("a living watcher").state =
+                Place::Lagging(lagging::Lag::new(start));
+            self.runnable.push_back(id);
+        }
+        self.align(store);
+    }
+
     /// Whether `step` could go on at once.
     pub fn has_work(&self, store: &Mvcc) -> bool {
         !self.outlet.is_empty()

@@ -1,6 +1,7 @@
 //! What operators ask of one member.
 
 use futures_util::stream;
+use holdfast_core::base::MemberId;
 use holdfast_core::request as core;
 use tonic::{Request, Response, Status};
 
@@ -48,7 +49,6 @@ impl Maintenance {
 service! {
     impl pb::maintenance_server::Maintenance as "Maintenance" for Maintenance;
     not_supported {
-        "MoveLeader" move_leader(pb::MoveLeaderRequest) -> pb::MoveLeaderResponse;
         "Downgrade" downgrade(pb::DowngradeRequest) -> pb::DowngradeResponse;
     }
     also {
@@ -99,6 +99,19 @@ service! {
             match ask(&self.gate, request.metadata(), core::Request::Status).await? {
                 core::Response::Status(status) => Ok(Response::new(self.status_response(status))),
                 other => mismatched("Status", &other),
+            }
+        }
+
+        /// Its answer has no header, as etcd's.
+        async fn move_leader(
+            &self,
+            request: Request<pb::MoveLeaderRequest>,
+        ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
+            let (metadata, _, message) = request.into_parts();
+            let target = MemberId(message.target_id);
+            match ask(&self.gate, &metadata, core::Request::MoveLeader { target }).await? {
+                core::Response::MoveLeader => Ok(Response::new(pb::MoveLeaderResponse { header: None })),
+                other => mismatched("MoveLeader", &other),
             }
         }
 

@@ -156,18 +156,60 @@ async fn member_list_header_has_no_revision() {
 }
 
 #[tokio::test]
+async fn membership_changes_reach_the_node_and_come_back_field_by_field() {
+    let port = Port::open().await;
+    let mut cluster = pb::cluster_client::ClusterClient::new(port.channel().await);
+    let header = Some(pb::ResponseHeader { cluster_id: 100, member_id: 200, revision: 0, raft_term: TERM });
+    let urls = vec!["http://b:2380".to_owned(), "http://a:2380".to_owned()];
+    let member = |id, urls: &[String], is_learner| pb::Member {
+        id,
+        peer_ur_ls: urls.to_vec(),
+        is_learner,
+        ..pb::Member::default()
+    };
+
+    let add = pb::MemberAddRequest { peer_ur_ls: urls.clone(), is_learner: true };
+    let added = cluster.member_add(add).await.expect("added").into_inner();
+    let expected = member(9, &urls, true);
+    assert_eq!((added.header, added.member, added.members), (header, Some(expected.clone()), vec![expected]));
+
+    let removed = cluster.member_remove(pb::MemberRemoveRequest { id: 5 }).await.expect("removed");
+    let expected = pb::MemberRemoveResponse { header, members: vec![member(5, &[], false)] };
+    assert_eq!(removed.into_inner(), expected);
+    let status = cluster.member_remove(pb::MemberRemoveRequest { id: 404 }).await.expect_err("unknown");
+    assert_eq!((status.code(), status.message()), (Code::NotFound, "etcdserver: member not found"));
+
+    let update = pb::MemberUpdateRequest { id: 6, peer_ur_ls: urls.clone() };
+    let updated = cluster.member_update(update).await.expect("updated").into_inner();
+    assert_eq!(updated, pb::MemberUpdateResponse { header, members: vec![member(6, &urls, false)] });
+
+    let promoted = cluster.member_promote(pb::MemberPromoteRequest { id: 7 }).await.expect("promoted");
+    let expected = pb::MemberPromoteResponse { header, members: vec![member(7, &[], false)] };
+    assert_eq!(promoted.into_inner(), expected);
+}
+
+#[tokio::test]
+async fn move_leader_has_no_header_and_keeps_refusals() {
+    let port = Port::open().await;
+    let mut maintenance = pb::maintenance_client::MaintenanceClient::new(port.channel().await);
+    let moved = maintenance.move_leader(pb::MoveLeaderRequest { target_id: 200 }).await.expect("moved");
+    assert_eq!(moved.into_inner(), pb::MoveLeaderResponse { header: None });
+    let status = maintenance.move_leader(pb::MoveLeaderRequest { target_id: 3 }).await.expect_err("unknown");
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert_eq!(status.message(), "etcdserver: bad leader transferee");
+}
+
+#[tokio::test]
 async fn unsupported_methods_say_so_by_name() {
     let port = Port::open().await;
     let channel = port.channel().await;
     let mut auth = pb::auth_client::AuthClient::new(channel.clone());
-    let mut cluster = pb::cluster_client::ClusterClient::new(channel.clone());
     let mut maintenance = pb::maintenance_client::MaintenanceClient::new(channel.clone());
     let mut lock = v3lockpb::lock_client::LockClient::new(channel.clone());
     let mut election = v3electionpb::election_client::ElectionClient::new(channel);
     let activate = pb::AlarmRequest { action: 1, ..pb::AlarmRequest::default() };
     let refusals = [
         (auth.user_add(pb::AuthUserAddRequest::default()).await.err(), "Auth/UserAdd"),
-        (cluster.member_add(pb::MemberAddRequest::default()).await.err(), "Cluster/MemberAdd"),
         (maintenance.snapshot(pb::SnapshotRequest {}).await.err(), "Maintenance/Snapshot"),
         (maintenance.alarm(activate).await.err(), "Maintenance/Alarm with another action than GET"),
         (lock.unlock(v3lockpb::UnlockRequest::default()).await.err(), "Lock/Unlock"),

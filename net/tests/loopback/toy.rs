@@ -118,6 +118,24 @@ impl Toy {
                 let member = Member { id: MemberId(200), name: "toy".into(), ..Member::default() };
                 Response::MemberList { header, members: vec![member] }
             }
+            Request::MemberAdd { unix_s: 0, .. } => panic!("the service brings the wall clock"),
+            Request::MemberAdd { peer_urls, is_learner, .. } => {
+                let member = Member { id: MemberId(9), peer_urls, is_learner, ..Member::default() };
+                Response::MemberAdd { header, member: Box::new(member.clone()), members: vec![member] }
+            }
+            Request::MemberRemove { id: MemberId(404) } => return Some(Err(Status::MemberNotFound)),
+            Request::MemberRemove { id } => {
+                Response::MemberRemove { header, members: vec![Member { id, ..Member::default() }] }
+            }
+            Request::MemberUpdate { id, peer_urls } => {
+                let member = Member { id, peer_urls, ..Member::default() };
+                Response::MemberUpdate { header, members: vec![member] }
+            }
+            Request::MemberPromote { id } => {
+                Response::MemberPromote { header, members: vec![Member { id, ..Member::default() }] }
+            }
+            Request::MoveLeader { target: MemberId(200) } => Response::MoveLeader,
+            Request::MoveLeader { .. } => return Some(Err(Status::BadLeaderTransferee)),
             Request::AlarmList { .. } => {
                 Response::AlarmList { header, alarms: vec![(MemberId(3), Alarm::NoSpace)] }
             }

@@ -8,7 +8,7 @@ use holdfast_core::base::{Instant, LogIndex};
 use holdfast_core::boundary::Effects;
 use holdfast_core::check::RequestLimits;
 use holdfast_core::members::Bootstrap;
-use holdfast_core::node::{Boot, Config, Node};
+use holdfast_core::node::{Boot, Config, Node, Start};
 use holdfast_core::recover::{self, Listed, RecoverError, Recovered};
 use holdfast_core::wal::Identity;
 
@@ -44,6 +44,8 @@ fn config(plan: &Plan) -> Config {
             request_bytes_max: 1_572_864,
             quota_bytes: plan.quota_bytes,
             lease_ttl_min_s: TTL_MIN_S,
+            learners_max: 1,
+            strict_reconfig: true,
         },
         limits: plan.limits.clone(),
         identity: Identity { cluster_id: bootstrap.cluster_id(), member_id },
@@ -87,8 +89,8 @@ impl World {
         let has_checkpoint = found.is_some_and(|found| found.checkpoint.is_some());
         self.counts.restored_checkpoints += u64::from(has_checkpoint);
         let boot = match recovered.found {
-            Some(found) => Boot::Existing(Box::new(found), bootstrap()),
-            None => Boot::Fresh(bootstrap()),
+            Some(found) => Boot::Existing(Box::new(found), Start::New(bootstrap())),
+            None => Boot::Fresh(Start::New(bootstrap())),
         };
         let node = match Node::open(config, boot, derive(self.plan.seed, life as u64), Instant(0)) {
             Ok(node) => node,

@@ -1,0 +1,105 @@
+//! Committed entries become State, and what changes with it: waiting callers, deadlines, the configuration.
+
+use super::Node;
+use crate::apply::{Applied, Change};
+use crate::base::Instant;
+use crate::boundary::{Effect, Note};
+use crate::conf::{ConfChangeKind, ConfCommand};
+
+/// How long a removed member goes on handing out its mail: the others learn from it that the change is
+/// committed (CL-8).
+const LEAVE_NS: u64 = 1_000_000_000;
+
+impl Node {
+    /// Takes what consensus has ready and applies it within the turn's work.
+    pub(super) fn consensus_and_apply(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let mut work = self.limits.work_max;
+        loop {
+            self.take_rounds(effects);
+            self.follow_leader(now, effects);
+            // A snapshot is on its way into State: nothing goes in before it any more.
+            if self.consensus.is_installing() || self.cluster.removed_at.is_some() {
+                break;
+            }
+            let committed = &mut self.outcome.committed;
+            match self.applier.step(&mut self.state, committed, &mut work) {
+                Ok(Some(applied)) => self.on_applied(now, applied, effects),
+                Ok(None) => break,
+                Err(unreadable) => {
+                    let (index, why) = (unreadable.index, unreadable.why);
+                    return self.halt(format!("log entry {index} cannot be applied: {why}"), effects);
+                }
+            }
+        }
+    }
+
+    /// Answers the proposer and tells the volatile parts what changed.
+    fn on_applied(&mut self, now: Instant, applied: Applied, effects: &mut Vec<Effect>) {
+        let Applied { index, term, id, result, change } = applied;
+        self.consensus.on_applied(index, term, self.limits.log_tail_bytes_max);
+        match change {
+            Change::None => {}
+            Change::TermStarted => self.on_term_started(now),
+            Change::Conf(command) => self.on_conf_applied(now, &command, effects),
+            Change::Granted { id, ttl } => self.deadlines.on_grant(id, ttl, now),
+            Change::Revoked { id } => self.deadlines.on_revoke(id),
+            Change::Published { member } if member == self.id => self.on_published(effects),
+            Change::Published { .. } => {}
+        }
+        self.db_size_bytes = self.db_size_bytes.max(self.state.kv.bytes());
+        if id.member != self.id || id.epoch != self.proposals.epoch {
+            return;
+        }
+        let Some(waiting) = self.proposals.take_waiting(id.counter) else { return };
+        let (Some(caller), Some(result)) = (waiting.caller, result) else { return };
+        if waiting.physical && self.state.kv.is_compacting() {
+            self.compact_waiters.push((caller, result));
+        } else {
+            self.tell(caller, result, effects);
+        }
+    }
+
+    /// The leader's first entry is applied: leases run from here with their full time (LEASE-14).
+    fn on_term_started(&mut self, now: Instant) {
+        if self.consensus.is_leader() && self.state.applied_term == self.consensus.term() {
+            self.deadlines.promote(now, &self.state.leases, self.config.election_timeout_ns());
+        }
+    }
+
+    /// The membership is another one.
+    fn on_conf_applied(&mut self, now: Instant, command: &ConfCommand, effects: &mut Vec<Effect>) {
+        let member = command.change.member_id();
+        if command.change == ConfChangeKind::Remove(self.id) {
+            return self.leave(now, effects);
+        }
+        if !matches!(command.change, ConfChangeKind::UpdatePeerUrls { .. }) {
+            self.consensus.apply_conf_change(&command.to_raft());
+        }
+        if member == self.id {
+            return;
+        }
+        match self.state.members.get(member) {
+            Some(known) => effects.push(Effect::Connect { member, peer_urls: known.peer_urls.clone() }),
+            None => {
+                self.cluster.forget(member);
+                self.transfers.forget(member);
+                effects.push(Effect::Disconnect { member });
+            }
+        }
+    }
+
+    /// We are removed: raft ends here, mail on its way still leaves, then the member does.
+    fn leave(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        self.consensus.detach(&mut self.outcome);
+        self.cluster.removed_at = Some(now);
+        self.deadlines.demote();
+        effects.push(Effect::Note(Note::Removed));
+    }
+
+    /// A removed member has given the others their time.
+    pub(super) fn end_when_removed(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.cluster.removed_at.is_some_and(|at| now.since_ns(at) >= LEAVE_NS) {
+            self.halt("the member has been permanently removed from the cluster".to_owned(), effects);
+        }
+    }
+}

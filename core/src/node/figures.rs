@@ -1,0 +1,77 @@
+//! What a member says of itself: Status, and figures for metrics and traces.
+
+use super::{Node, publish};
+use crate::request::StatusResponse;
+use crate::status::Status;
+
+/// What a member is at, in figures.
+#[derive(Clone, Copy, Debug)]
+pub struct Gauges {
+    pub has_leader: bool,
+    pub is_leader: bool,
+    pub is_learner: bool,
+    pub term: u64,
+    pub committed: u64,
+    pub applied: u64,
+    /// Last entry of the log, committed or not.
+    pub last_index: u64,
+    /// Proposals that nobody has been answered yet.
+    pub proposals: u64,
+    pub bytes: u64,
+    pub bytes_in_use: u64,
+    pub keys: u64,
+    pub revision: i64,
+    pub compact_revision: i64,
+}
+
+impl Node {
+    /// MNT-1.
+    pub(super) fn status(&self) -> StatusResponse {
+        let mut errors = Vec::new();
+        if self.consensus.leader().is_none() {
+            errors.push(Status::NoLeader.text().to_owned());
+        }
+        for (member, alarm) in &self.state.alarms {
+            errors.push(publish::alarm_text(*member, *alarm));
+        }
+        StatusResponse {
+            header: self.state.header(),
+            db_size_bytes: self.db_size_bytes.max(self.state.kv.bytes()) as i64,
+            db_size_in_use_bytes: self.state.kv.bytes_in_use() as i64,
+            leader: self.consensus.leader().unwrap_or_default(),
+            raft_index: self.consensus.committed().0,
+            raft_applied_index: self.state.applied.0,
+            is_learner: self.is_learner(),
+            db_size_quota_bytes: self.config.admit.quota_bytes.unwrap_or(0) as i64,
+            errors,
+        }
+    }
+
+    pub(super) fn is_learner(&self) -> bool {
+        self.state.members.get(self.id).is_some_and(|m| m.is_learner)
+    }
+
+    /// Figures for metrics; cheap enough for each turn.
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            has_leader: self.consensus.leader().is_some(),
+            is_leader: self.consensus.is_leader(),
+            is_learner: self.is_learner(),
+            term: self.consensus.term().0,
+            committed: self.consensus.committed().0,
+            applied: self.state.applied.0,
+            last_index: self.consensus.last_index().0,
+            proposals: self.proposals.len() as u64,
+            bytes: self.db_size_bytes.max(self.state.kv.bytes()),
+            bytes_in_use: self.state.kv.bytes_in_use(),
+            keys: self.state.kv.live_keys(),
+            revision: self.state.kv.revision(),
+            compact_revision: self.state.kv.compact_revision(),
+        }
+    }
+
+    /// Watch streams, watchers, and watchers that lag; walks over all of them.
+    pub fn watch_counts(&self) -> (u64, u64, u64) {
+        self.watch.counts()
+    }
+}
