@@ -140,9 +140,14 @@ impl Recovered {
 }
 
 impl Found {
-    /// Whether nothing was ever decided here: a first life that ended before its bootstrap was in the log.
+    /// Whether nothing was ever decided or promised here: a first life that ended before its bootstrap was in
+    /// the log.
     pub fn is_bare(&self) -> bool {
-        self.checkpoint.is_none() && self.log.entries.is_empty()
+        let Replayed { entries, base, hard, .. } = &self.log;
+        self.checkpoint.is_none()
+            && entries.is_empty()
+            && base.is_none()
+            && *hard == wal::HardState::default()
     }
 
     /// The tail that was being written when the life before ended.

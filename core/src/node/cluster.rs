@@ -144,7 +144,7 @@ impl Node {
     pub(super) fn ping(&mut self, effects: &mut Vec<Effect>) {
         self.cluster.ticks += 1;
         let leader = self.consensus.leader();
-        if !self.cluster.ticks.is_multiple_of(PING_TICKS) || leader == Some(self.id) {
+        if !self.is_open || !self.cluster.ticks.is_multiple_of(PING_TICKS) || leader == Some(self.id) {
             return;
         }
         let others = self.state.members.iter().map(|member| member.id);

@@ -36,7 +36,9 @@ pub(super) struct Incoming {
     announcement: Option<Box<Message>>,
     /// Pieces whose writing is over; the sender learns of it.
     acknowledge: bool,
-    last_is_written: bool,
+    /// The end of the file is with the disk; it is on the disk.
+    is_ending: bool,
+    is_on_disk: bool,
 }
 
 struct Piece {
@@ -65,7 +67,8 @@ impl Incoming {
             stage: Stage::Reading(Box::new((Reader::new(), Restorer::default()))),
             announcement: None,
             acknowledge: false,
-            last_is_written: false,
+            is_ending: false,
+            is_on_disk: false,
         }
     }
 
@@ -121,13 +124,13 @@ impl Incoming {
 
     /// Whether the end of the file is with the disk, or done.
     pub fn is_ending(&self) -> bool {
-        self.last_is_written
+        self.is_ending
     }
 
     /// What the disk gets next.
     pub fn next_step(&mut self) -> Option<CheckpointStep> {
         let Piece { bytes, is_first, is_last } = self.waiting.pop_front()?;
-        self.last_is_written = is_last;
+        self.is_ending = is_last;
         Some(match (is_first, is_last) {
             (true, _) => CheckpointStep::Begin { index: self.index, bytes },
             (false, false) => CheckpointStep::Piece { bytes },
@@ -138,7 +141,8 @@ impl Incoming {
     /// The disk has the last step; true if it was the end of the file.
     pub fn on_written(&mut self) -> bool {
         self.acknowledge = true;
-        self.last_is_written
+        self.is_on_disk = self.is_ending;
+        self.is_on_disk
     }
 
     /// Whether a turn without inputs would bring it on.
@@ -148,7 +152,7 @@ impl Incoming {
 
     /// Whether file and state are both whole.
     fn is_whole(&self) -> bool {
-        self.last_is_written && self.acknowledge && matches!(self.stage, Stage::Whole(_))
+        self.is_on_disk && matches!(self.stage, Stage::Whole(_))
     }
 }
 
@@ -201,7 +205,7 @@ impl Node {
         if incoming.is_whole() {
             return self.announce(effects);
         }
-        if incoming.acknowledge && !incoming.last_is_written {
+        if incoming.acknowledge && !incoming.is_on_disk {
             incoming.acknowledge = false;
             let next = incoming.acknowledged();
             let message = PeerMessage::SnapshotAck { transfer: incoming.transfer, next };

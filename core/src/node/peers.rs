@@ -24,6 +24,10 @@ impl Node {
         if from == self.id || self.state.members.is_removed(from) {
             return;
         }
+        // Whatever would be answered before the boot record is durable might not have happened.
+        if !self.is_open && !matches!(message, PeerMessage::Raft(_)) {
+            return;
+        }
         let silence_ns = self.silence_ns();
         self.cluster.on_heard(from, now, silence_ns);
         match message {
@@ -57,7 +61,7 @@ impl Node {
 
     /// Another member asks what only a leader knows.
     fn on_question(&mut self, now: Instant, caller: Caller, question: Question, effects: &mut Vec<Effect>) {
-        if !self.is_open || !self.consensus.is_leader() {
+        if !self.consensus.is_leader() {
             return self.tell_one(caller, Told::NotLeader, effects);
         }
         let deadline = now.plus_ns(QUESTION_TICKS_MAX * self.config.heartbeat_ns);
