@@ -11,6 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::frame::{HEADER_LEN, RawFrame};
 use super::segment::{DIR, Identity, SegmentHeader, segment_file, spare_file};
 use crate::base::Lsn;
+use crate::checkpoint;
 use crate::disk::{BLOCK_LEN, DiskOp, round_up};
 
 /// Lengths of segments and how many spares are kept.
@@ -120,9 +121,12 @@ impl Layout {
     }
 
     /// Makes durable what this life continues, before its first write: a frame behind another proves that
-    /// one to be durable, also when the power goes between the two.
+    /// one to be durable, also when the power goes between the two. The names of checkpoints too: a life whose
+    /// log ended before its checkpoint says in its first frame that the log begins behind it, and a process
+    /// killed between rename and flush leaves that checkpoint to the page cache.
     fn flush_found(&self, ops: &mut Vec<DiskOp>) {
         let last = self.segments.back().expect("something was found");
+        ops.push(DiskOp::SyncDir { dir: checkpoint::files::DIR });
         ops.push(DiskOp::SyncDir { dir: DIR });
         ops.push(DiskOp::Sync { file: segment_file(last.seq) });
     }
