@@ -26,6 +26,8 @@ pub enum Refused {
 pub struct Receiver {
     pub id: u64,
     pub term: u64,
+    /// Whether it leads in `term`.
+    pub leads: bool,
     pub last_index: u64,
 }
 
@@ -48,8 +50,9 @@ pub fn check(m: &Message, from: u64, receiver: Receiver) -> Result<(), Refused> 
             false => Ok(()),
         },
         MessageType::MsgAppendResponse => {
-            // Of an old term it is ignored; of ours it speaks of a log that we made.
-            let is_ours = m.term == receiver.term;
+            // It speaks of a log that we made only if we lead: it may be meant for a life of ours before, whose
+            // undurable entries are gone.
+            let is_ours = m.term == receiver.term && receiver.leads;
             if is_ours && (m.index > receiver.last_index || m.commit > receiver.last_index) {
                 return lie("an acknowledgement of entries that were never sent");
             }
@@ -59,7 +62,7 @@ pub fn check(m: &Message, from: u64, receiver: Receiver) -> Result<(), Refused> 
             }
         }
         MessageType::MsgHeartbeatResponse => {
-            match m.term == receiver.term && m.commit > receiver.last_index {
+            match m.term == receiver.term && receiver.leads && m.commit > receiver.last_index {
                 true => lie("a commit index beyond the log"),
                 false => Ok(()),
             }
@@ -101,7 +104,7 @@ mod tests {
     use super::*;
     use raft::eraftpb::Entry;
 
-    const RECEIVER: Receiver = Receiver { id: 1, term: 5, last_index: 9 };
+    const RECEIVER: Receiver = Receiver { id: 1, term: 5, leads: true, last_index: 9 };
 
     fn append(index: u64, log_term: u64, entries: &[(u64, u64)]) -> Message {
         let mut m = Message { from: 2, to: 1, term: 5, index, log_term, ..Message::default() };
@@ -125,6 +128,14 @@ mod tests {
             assert!(matches!(check(&bad, 2, RECEIVER), Err(Refused::Lie(_))), "{bad:?}");
         }
         assert!(check(&append(3, 2, &[]), 3, RECEIVER).is_err(), "from another than the connection says");
+    }
+
+    #[test]
+    fn an_acknowledgement_for_the_life_before_is_no_lie() {
+        let mut m = Message { from: 2, to: 1, term: 5, index: 10, ..Message::default() };
+        m.set_msg_type(MessageType::MsgAppendResponse);
+        assert!(matches!(check(&m, 2, RECEIVER), Err(Refused::Lie(_))));
+        assert_eq!(check(&m, 2, Receiver { leads: false, ..RECEIVER }), Ok(()));
     }
 
     #[test]

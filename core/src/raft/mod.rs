@@ -237,7 +237,8 @@ impl Consensus {
 
     fn receiver(&self) -> Receiver {
         let raft = &self.raw.raft;
-        Receiver { id: raft.id, term: raft.term, last_index: raft.raft_log.last_index() }
+        let leads = raft.state == StateRole::Leader;
+        Receiver { id: raft.id, term: raft.term, leads, last_index: raft.raft_log.last_index() }
     }
 
     /// Mail to `member` was lost: a leader probes before it sends more.
