@@ -169,7 +169,8 @@ impl Consensus {
             applied: truncated.0.0,
             check_quorum: true,
             pre_vote: config.pre_vote,
-            batch_append: true,
+            // raft-rs 0.7.0 adds entries to a queued append that has none, whatever entry that one follows.
+            batch_append: false,
             max_size_per_msg: 1 << 20,
             max_inflight_msgs: 256,
             max_uncommitted_size: config.uncommitted_bytes_max,
