@@ -94,7 +94,7 @@ impl Kv {
             };
             return Ok(answer);
         }
-        let mut run = ReadTxnRun::new(request, self.mvcc.revision());
+        let mut run = ReadTxnRun::new(request, &self.mvcc);
         loop {
             let mut work = self.slice();
             if let Some(answer) = run.step(&self.mvcc, &mut work) {

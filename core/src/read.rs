@@ -367,7 +367,7 @@ fn start(query: &Query, now: Instant, state: &State, deadlines: &mut Deadlines) 
             let revision = revision_of(range.revision, state)?;
             Ok(Run::Range(Box::new(RangeRun::new(range, revision))))
         }
-        Query::Txn(txn) => Ok(Run::Txn(Box::new(ReadTxnRun::new(txn.clone(), state.kv.revision())))),
+        Query::Txn(txn) => Ok(Run::Txn(Box::new(ReadTxnRun::new(txn.clone(), &state.kv)))),
         Query::KeepAlive(id) => match deadlines.renew(*id, now, &state.leases) {
             Renewal::Ok(ttl) => done(Response::LeaseKeepAlive { header, id: *id, ttl }),
             Renewal::Unknown => done(Response::LeaseKeepAlive { header, id: *id, ttl: 0 }),

@@ -420,13 +420,27 @@ fn compare_of_a_large_range_is_sliced() {
 }
 
 #[test]
+fn compaction_during_a_read_only_txn_is_behind_it() {
+    let mut kv = Kv::new();
+    kv.put("a", "1");
+    kv.put("a", "2");
+    let range = RequestOp::Range(RangeRequest { revision: 2, ..range_of("a", "") });
+    let request = TxnRequest { success: vec![range], ..TxnRequest::default() };
+    let mut run = ReadTxnRun::new(request, &kv.mvcc);
+    assert!(run.step(&kv.mvcc, &mut 0).is_none(), "it has only begun");
+    kv.mvcc.compact(3);
+    let answer = run.step(&kv.mvcc, &mut 100).expect("complete").expect("decided before the compaction");
+    assert_eq!(inner_revisions(&answer), [3]);
+}
+
+#[test]
 fn read_only_txn_is_answered_at_its_revision() {
     let mut kv = Kv::new();
     kv.put("a", "1");
     kv.put("a", "2");
     let at = |revision| RequestOp::Range(RangeRequest { revision, ..range_of("a", "") });
     let request = TxnRequest { success: vec![at(0), at(2)], failure: vec![at(9)], ..Default::default() };
-    let mut run = ReadTxnRun::new(request.clone(), 3);
+    let mut run = ReadTxnRun::new(request.clone(), &kv.mvcc);
     assert_eq!((run.revision(), run.oldest_revision()), (3, 2));
     let answer = loop {
         if let Some(answer) = run.step(&kv.mvcc, &mut 1) {

@@ -16,6 +16,8 @@ use crate::status::Status;
 #[derive(Debug)]
 pub struct ReadTxnRun {
     revision: i64,
+    /// The compacted revision at that moment: a compaction that comes while it runs is behind it.
+    compact_revision: i64,
     oldest_revision: i64,
     phase: Phase,
 }
@@ -29,14 +31,16 @@ enum Phase {
 }
 
 impl ReadTxnRun {
-    /// `revision`: the store's at this moment.
-    pub fn new(request: TxnRequest, revision: i64) -> ReadTxnRun {
+    /// Answered from the store as it is at this moment.
+    pub fn new(request: TxnRequest, mvcc: &Mvcc) -> ReadTxnRun {
+        let (revision, compact_revision) = (mvcc.revision(), mvcc.compact_revision());
         let given = request.success.iter().chain(&request.failure).filter_map(|op| match op {
             RequestOp::Range(range) if range.revision > 0 => Some(range.revision),
             _ => None,
         });
         let oldest_revision = given.fold(revision, i64::min);
-        ReadTxnRun { revision, oldest_revision, phase: Phase::Decide(Decide::new(request)) }
+        let phase = Phase::Decide(Decide::new(request));
+        ReadTxnRun { revision, compact_revision, oldest_revision, phase }
     }
 
     /// The revision it is answered at.
@@ -65,8 +69,7 @@ impl ReadTxnRun {
                             *next += 1;
                             continue;
                         };
-                        if let Err(status) =
-                            check_range_revision(range, self.revision, mvcc.compact_revision())
+                        if let Err(status) = check_range_revision(range, self.revision, self.compact_revision)
                         {
                             self.phase = Phase::Done;
                             return Some(Err(status));
