@@ -245,8 +245,8 @@ impl Node {
     fn is_compaction_runnable(&self) -> bool {
         let compact_revision = self.state.kv.compact_revision();
         self.state.kv.is_compacting()
-            && self.checkpoint.pinned_revision().is_none_or(|revision| revision == compact_revision)
-            && self.transfers.pinned_revision().is_none_or(|revision| revision == compact_revision)
+            && !self.checkpoint.reads_state()
+            && !self.transfers.read_state()
             && self.watch.pinned_revision(&self.state.kv).is_none_or(|revision| revision > compact_revision)
             && self.reads.pinned_revision().is_none_or(|revision| revision >= compact_revision)
     }

@@ -40,7 +40,6 @@ pub struct SnapshotRun {
     writer: Writer,
     index: LogIndex,
     revision: i64,
-    compact_revision: i64,
     /// Header, meta, members and leases, copied at the start.
     head: Option<Bytes>,
     /// First record not yet written.
@@ -64,7 +63,6 @@ impl SnapshotRun {
             writer,
             index: state.applied,
             revision: state.kv.revision(),
-            compact_revision: state.kv.compact_revision(),
             head: Some(head.freeze()),
             next: (0, 0),
             finished: false,
@@ -105,11 +103,6 @@ impl SnapshotRun {
 
     pub fn index(&self) -> LogIndex {
         self.index
-    }
-
-    /// Physical compaction above this must wait for the run to end.
-    pub fn compact_revision(&self) -> i64 {
-        self.compact_revision
     }
 
     pub fn is_finished(&self) -> bool {

@@ -40,12 +40,10 @@ impl Checkpointing {
         Checkpointing { writing: Writing::Nothing, awaiting: false, newest, log_bytes: 0, retry_at: now }
     }
 
-    /// Physical compaction above this must wait for the run of our own to end.
-    pub fn pinned_revision(&self) -> Option<i64> {
-        match &self.writing {
-            Writing::Own(run) => Some(run.compact_revision()),
-            _ => None,
-        }
+    /// Whether history is being copied. Physical compaction waits, also a half done one: it would take the
+    /// tombstone that is still to be copied of a key that was copied already.
+    pub fn reads_state(&self) -> bool {
+        matches!(&self.writing, Writing::Own(run) if !run.is_finished())
     }
 
     /// Whether a turn without inputs would bring it on.

@@ -64,10 +64,10 @@ impl Transfers {
         self.by_member.remove(&member);
     }
 
-    /// Physical compaction above this must wait for a run to end.
-    pub fn pinned_revision(&self) -> Option<i64> {
-        let runs = self.by_member.values().filter_map(|transfer| transfer.run.as_ref());
-        runs.map(|run| run.snapshot.compact_revision()).min()
+    /// Whether history is being copied: physical compaction waits (`Checkpointing::reads_state`).
+    pub fn read_state(&self) -> bool {
+        let mut runs = self.by_member.values().filter_map(|transfer| transfer.run.as_ref());
+        runs.any(|run| !run.snapshot.is_finished())
     }
 }
 
