@@ -1,4 +1,4 @@
-//! The history of a run: everything that clients asked and saw, and what the members' logs said.
+//! The history of a run: everything that clients asked and saw, and what the members agreed on.
 //!
 //! It is all that the checkers read. Order comes from `Moment::seq`, one count for the whole world, so
 //! that "before" never rests on two equal times.
@@ -25,6 +25,8 @@ pub struct Moment {
 /// One life of one member: from a start of its process to its end.
 #[derive(Clone, Debug)]
 pub struct Life {
+    /// Number of the member, from 0.
+    pub member: usize,
     pub from: Moment,
     pub until: Option<Moment>,
 }
@@ -33,6 +35,8 @@ pub struct Life {
 #[derive(Clone, Debug)]
 pub struct Op {
     pub client: u32,
+    /// The member it was sent to.
+    pub member: usize,
     /// Index into `History::lives`: the life it was sent to.
     pub life: usize,
     pub request: Request,
@@ -48,8 +52,10 @@ pub struct Op {
 pub struct Answer {
     pub at: Moment,
     pub result: Result<Response, Status>,
-    /// Last entry that the answering node had applied at the end of that turn: it can have seen no later one.
+    /// Last entry that the answering node had applied at the end of that turn: its own State had no later one.
     pub applied: u64,
+    /// Entries decided by then: what the node was told by the leader can rest on no later one.
+    pub decided: u64,
 }
 
 impl Answer {
@@ -90,14 +96,16 @@ pub struct LogEntry {
     pub decree: Decree,
     /// As the core reads it, for a replay.
     pub payload: Payload,
-    /// The life that put it into its log first, and when.
+    /// The life that proposed it; for entries of raft's own, the life that applied it first.
     pub life: usize,
+    /// When a member was first seen to have it, or to send it.
     pub seen: Moment,
 }
 
 /// One watch stream, from its first operation on.
 #[derive(Clone, Debug)]
 pub struct Stream {
+    pub member: usize,
     pub life: usize,
     /// What passed on it, in order.
     pub passed: Vec<(Moment, Passed)>,
@@ -132,6 +140,8 @@ pub struct Terms {
     pub txn_ops_max: usize,
     /// A lease must be gone so long after its TTL at the latest, in ns of true time.
     pub expiry_slack_ns: u64,
+    /// What a new leader may add to a lease, in ns of the members' time.
+    pub election_ns: u64,
     /// Whether a member may refuse for want of space.
     pub has_quota: bool,
 }
@@ -142,6 +152,7 @@ pub struct History {
     pub terms: Terms,
     pub lives: Vec<Life>,
     pub ops: Vec<Op>,
+    /// The log as decided: at each index what the first member to apply it had there.
     pub log: Vec<LogEntry>,
     pub streams: Vec<Stream>,
     pub digests: Vec<Digest>,

@@ -1,8 +1,9 @@
 //! Rings of simulation around the core.
 //!
-//! Ring 1, here: the node as it is, its log and checkpoints as bytes on a disk that does harm, clients, a
-//! skewed clock and crashes between any two effects, all from one seed; checked against an oracle that
-//! shares no code with the core.
+//! Ring 1, here: the members of a cluster as they are, their logs and checkpoints as bytes on disks that do
+//! harm, a network that loses and repeats, clients, skewed clocks and crashes between any two effects, all
+//! from one seed; checked by a referee that sees every member, and against an oracle that shares no code
+//! with the core.
 //!
 //! Ring 2, `ring2` (under `--cfg madsim`): the production shell around that node, its tasks, channels and
 //! services, on a simulated machine and network with the same disk.
@@ -12,6 +13,7 @@ pub mod crash_states;
 pub mod disk;
 pub mod disk_ops;
 pub mod history;
+pub mod marks;
 pub mod oracle;
 pub mod plan;
 pub mod replay;

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::check::{self, Checked, Violation};
+use crate::marks::{Mark, Marks};
 use crate::plan::{Plan, Profile};
 use crate::replay;
 use crate::rng::derive;
@@ -19,6 +20,7 @@ const STACK_BYTES: usize = 16 << 20;
 pub struct Failure {
     pub seed: u64,
     pub profile: Profile,
+    pub members: usize,
     pub violation: Violation,
     pub trace_hash: u64,
 }
@@ -37,7 +39,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { seed, profile, violation, trace_hash } = self;
+        let Failure { seed, profile, members, violation, trace_hash } = self;
         let kind = match self.exit_code() {
             10 => "assert",
             12 => "liveness",
@@ -48,7 +50,10 @@ impl fmt::Display for Failure {
         let seconds = violation.at.at_ns as f64 / 1e9;
         writeln!(f, "FAIL {kind}/{}  {}", violation.check, violation.what)?;
         writeln!(f, " profile  {profile}  seed {seed:#018x}  turn {}  at {seconds:.3}s", violation.at.turn)?;
-        writeln!(f, " replay   cargo sim replay --profile {profile} --seed {seed:#018x}")?;
+        writeln!(
+            f,
+            " replay   cargo sim replay --profile {profile} --members {members} --seed {seed:#018x}"
+        )?;
         write!(f, " trace    {trace_hash:016x}")
     }
 }
@@ -57,9 +62,18 @@ impl fmt::Display for Failure {
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     pub counts: Counts,
+    pub marks: Marks,
     pub checked: Checked,
     pub replayed: u64,
     pub trace_hash: u64,
+}
+
+/// The plan of a seed; for so many members, or for as many as the seed draws.
+pub fn draw(seed: u64, profile: Profile, members: Option<usize>) -> Plan {
+    match members {
+        Some(members) => Plan::draw_sized(seed, profile, members),
+        None => Plan::draw(seed, profile),
+    }
 }
 
 /// Runs one seed. A panic of the core is a failure like any other.
@@ -67,15 +81,10 @@ pub fn run_seed(seed: u64, profile: Profile) -> Result<Report, Failure> {
     run_plan(Plan::draw(seed, profile), false).0
 }
 
-/// Runs one seed and gives its trace as lines.
-pub fn trace_seed(seed: u64, profile: Profile) -> (Result<Report, Failure>, Vec<String>) {
-    run_plan(Plan::draw(seed, profile), true)
-}
-
 /// Runs a plan.
 pub fn run_plan(plan: Plan, keeps_lines: bool) -> (Result<Report, Failure>, Vec<String>) {
-    let (seed, profile) = (plan.seed, plan.profile);
-    let failure = |violation, trace_hash| Failure { seed, profile, violation, trace_hash };
+    let (seed, profile, members) = (plan.seed, plan.profile, plan.members.len());
+    let failure = |violation, trace_hash| Failure { seed, profile, members, violation, trace_hash };
     let caught = std::panic::catch_unwind(AssertUnwindSafe(|| judge(plan, keeps_lines)));
     match caught {
         Ok((Ok(report), lines)) => (Ok(report), lines),
@@ -102,23 +111,27 @@ fn judge(plan: Plan, keeps_lines: bool) -> Judged {
         Some(violation) => Err(violation),
         None => check::check(&outcome.history).and_then(|checked| {
             let replayed = replay::check_digests(&outcome.history, seed)?;
-            Ok(Report { counts: outcome.counts, checked, replayed, trace_hash })
+            let mut marks = outcome.marks.clone();
+            marks.hit_if(Mark::UnknownDone, checked.unknown_done > 0);
+            marks.hit_if(Mark::UnknownLost, checked.unknown_lost > 0);
+            Ok(Report { counts: outcome.counts, marks, checked, replayed, trace_hash })
         }),
     };
     (verdict.map_err(|violation| (violation, trace_hash)), outcome.trace.into_lines())
 }
 
-/// Runs one seed twice: the traces must be the same to the last byte.
-pub fn run_twice(seed: u64, profile: Profile) -> Result<Report, Failure> {
-    let first = run_seed(seed, profile)?;
-    let second = run_seed(seed, profile)?;
+/// Runs a plan twice: the traces must be the same to the last byte.
+pub fn run_twice(plan: Plan) -> Result<Report, Failure> {
+    let (seed, profile, members) = (plan.seed, plan.profile, plan.members.len());
+    let first = run_plan(plan.clone(), false).0?;
+    let second = run_plan(plan, false).0?;
     if first.trace_hash == second.trace_hash {
         return Ok(first);
     }
     let what =
         format!("two runs of one seed have traces {:016x} and {:016x}", first.trace_hash, second.trace_hash);
     let violation = Violation { check: "determinism", what, at: Default::default() };
-    Err(Failure { seed, profile, violation, trace_hash: second.trace_hash })
+    Err(Failure { seed, profile, members, violation, trace_hash: second.trace_hash })
 }
 
 /// Many seeds.
@@ -129,6 +142,8 @@ pub struct Farm {
     pub jobs: usize,
     /// `None`: each seed's own.
     pub profile: Option<Profile>,
+    /// `None`: as many as each seed draws.
+    pub members: Option<usize>,
     pub twice: bool,
     /// Stop after so many failures.
     pub failures_max: usize,
@@ -139,6 +154,7 @@ pub struct Farm {
 pub struct Harvest {
     pub seeds: u64,
     pub counts: Counts,
+    pub marks: Marks,
     pub checked: Checked,
     pub replayed: u64,
     pub failures: Vec<Failure>,
@@ -172,7 +188,8 @@ impl Farm {
             }
             let seed = derive(self.base, number);
             let profile = self.profile.unwrap_or_else(|| Profile::of_seed(seed));
-            let result = if self.twice { run_twice(seed, profile) } else { run_seed(seed, profile) };
+            let plan = draw(seed, profile, self.members);
+            let result = if self.twice { run_twice(plan) } else { run_plan(plan, false).0 };
             let mut harvest = harvest.lock().expect("no job panics: each seed is caught");
             harvest.seeds += 1;
             match result {
@@ -186,6 +203,7 @@ impl Farm {
 impl Harvest {
     fn add(&mut self, report: &Report) {
         self.counts.add(&report.counts);
+        self.marks.add(&report.marks);
         self.checked.add(&report.checked);
         self.replayed += report.replayed;
     }
@@ -194,6 +212,7 @@ impl Harvest {
     pub fn merge(&mut self, other: Harvest) {
         self.seeds += other.seeds;
         self.counts.add(&other.counts);
+        self.marks.add(&other.marks);
         self.checked.add(&other.checked);
         self.replayed += other.replayed;
         self.failures.extend(other.failures);
@@ -204,7 +223,7 @@ impl Harvest {
         let (counts, checked) = (&self.counts, &self.checked);
         format!(
             "seeds={} failed={} ops={} acked={} reads_checked={} events={} faults={} crashes={} \
-             simulated_s={:.0} wall_s={wall_s:.1}",
+             simulated_s={:.0} wall_s={wall_s:.1} marks_missing={}",
             self.seeds,
             self.failures.len(),
             counts.ops,
@@ -214,6 +233,7 @@ impl Harvest {
             counts.faults,
             counts.crashes,
             counts.virtual_ns as f64 / 1e9,
+            self.marks.missing().count(),
         )
     }
 }

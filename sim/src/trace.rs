@@ -4,8 +4,10 @@ use std::fmt;
 
 use holdfast_core::base::KeyValue;
 use holdfast_core::boundary::{CheckpointStep, Effect, Note, WatchResponse};
+use holdfast_core::peer::PeerMessage;
 use holdfast_core::request::{RangeResponse, Response, ResponseOp, TxnResponse};
 use holdfast_core::status::Status;
+use raft::eraftpb::Message;
 
 /// Folds effects and events of one run.
 #[derive(Debug)]
@@ -88,7 +90,7 @@ impl Trace {
             Effect::Send { to, message } => {
                 self.fold(8);
                 self.fold(to.0);
-                self.fold_bytes(&message.encode());
+                self.message(message);
             }
             Effect::Connect { .. } | Effect::Disconnect { .. } => self.fold_debug(effect),
             Effect::Note(note) => self.note(note),
@@ -97,6 +99,33 @@ impl Trace {
                 self.fold_bytes(why.as_bytes());
             }
         }
+    }
+
+    fn message(&mut self, message: &PeerMessage) {
+        match message {
+            PeerMessage::Raft(mail) => self.mail(mail),
+            other => self.fold_bytes(&other.encode()),
+        }
+    }
+
+    /// Raft's mail is most of what is sent: its fields are folded as they are, without bytes made of them.
+    fn mail(&mut self, mail: &Message) {
+        self.fold(mail.get_msg_type() as u64);
+        for field in [mail.to, mail.from, mail.term, mail.log_term, mail.index, mail.commit] {
+            self.fold(field);
+        }
+        for field in [mail.commit_term, mail.request_snapshot, mail.reject_hint, u64::from(mail.reject)] {
+            self.fold(field);
+        }
+        self.fold_bytes(&mail.context);
+        for entry in mail.get_entries() {
+            self.fold(entry.index);
+            self.fold(entry.term);
+            self.fold_bytes(&entry.data);
+        }
+        let snapshot = mail.get_snapshot().get_metadata();
+        self.fold(snapshot.index);
+        self.fold(snapshot.term);
     }
 
     fn checkpoint(&mut self, step: &CheckpointStep) {

@@ -15,10 +15,13 @@ fn seeds_to_find(lie: Lie) -> (u64, &'static str) {
         Lie::FlushIsNoFlush | Lie::NamesAreNotFlushed | Lie::PersistedTooEarly | Lie::ForgottenAppend => {
             Profile::AimedCrashes
         }
+        Lie::EarlyPromise | Lie::GrantedVote => Profile::Votes,
+        Lie::StaleReadIndex => Profile::LeaderIsolation,
         _ => Profile::Standard,
     };
     for n in 0..SEEDS_MAX {
-        let mut plan = Plan::draw(derive(99, n), profile);
+        let size = if lie.needs_peers() { 3 } else { 1 };
+        let mut plan = Plan::draw_sized(derive(99, n), profile, size);
         plan.lie = Some(lie);
         if let (Err(failure), _) = run_plan(plan, false) {
             return (n + 1, failure.violation.check);

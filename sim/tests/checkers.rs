@@ -273,6 +273,7 @@ fn lease_that_ends_early_or_never_is_found() {
         let at = |seq| holdfast_sim::history::Moment { seq, ..history.calm_since };
         history.ops.push(Op {
             client: 0,
+            member: history.lives[entry.life].member,
             life: entry.life,
             request,
             call: at(seq),

@@ -7,13 +7,20 @@ use holdfast_sim::plan::Profile;
 use holdfast_sim::run::{Farm, Harvest};
 
 /// Seeds of each profile; `HOLDFAST_SIM_SEEDS` gives another number for all of them together.
-const SEEDS: [(Profile, u64); 6] = [
+const SEEDS: [(Profile, u64); 13] = [
     (Profile::Standard, 350),
-    (Profile::AimedCrashes, 400),
-    (Profile::SlowDisk, 150),
-    (Profile::FullDisk, 150),
+    (Profile::AimedCrashes, 300),
+    (Profile::SlowDisk, 100),
+    (Profile::FullDisk, 100),
     (Profile::BitRot, 100),
     (Profile::Calm, 50),
+    (Profile::Votes, 150),
+    (Profile::StaleReads, 150),
+    (Profile::LeaseClocks, 100),
+    (Profile::WatchPartitions, 100),
+    (Profile::PowerLoss, 100),
+    (Profile::LeaderIsolation, 150),
+    (Profile::Laggards, 100),
 ];
 
 /// A number from the environment; decimal, or hexadecimal with 0x.
@@ -33,7 +40,7 @@ fn base() -> u64 {
 
 fn farm(profile: Profile, seeds: u64, twice: bool) -> Harvest {
     let jobs = std::thread::available_parallelism().map_or(2, usize::from);
-    Farm { base: base(), seeds, jobs, profile: Some(profile), twice, failures_max: 3 }.run()
+    Farm { base: base(), seeds, jobs, profile: Some(profile), members: None, twice, failures_max: 3 }.run()
 }
 
 /// Prints past the capture of the test's output: the last line of a run is always to be read.

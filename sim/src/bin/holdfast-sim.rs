@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::{Parser, Subcommand};
 use holdfast_sim::crash_states::check_crash_states;
 use holdfast_sim::plan::Profile;
-use holdfast_sim::run::{Farm, trace_seed};
+use holdfast_sim::run::{Farm, draw, run_plan};
 
 /// Simulation of the Holdfast core, ring 1.
 #[derive(Parser)]
@@ -30,6 +30,9 @@ enum Command {
         /// Profile; the seed's own without it.
         #[arg(long, value_parser = parse_profile)]
         profile: Option<Profile>,
+        /// Members; drawn from the seed without it.
+        #[arg(long)]
+        members: Option<usize>,
         /// Print only the last so many lines; 0 prints none.
         #[arg(long)]
         last: Option<usize>,
@@ -57,6 +60,9 @@ struct Many {
     /// Profile; each seed's own without it.
     #[arg(long, value_parser = parse_profile)]
     profile: Option<Profile>,
+    /// Members; drawn from each seed without it.
+    #[arg(long)]
+    members: Option<usize>,
     /// Stop after so many failures.
     #[arg(long, default_value_t = 5)]
     failures: usize,
@@ -81,7 +87,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(many) => run(&many, false),
         Command::Twice(many) => run(&many, true),
-        Command::Replay { seed, profile, last } => replay(seed, profile, last),
+        Command::Replay { seed, profile, members, last } => replay(seed, profile, members, last),
         Command::CrashStates { count, from } => crash_states(from, count),
     }
 }
@@ -93,6 +99,7 @@ fn run(many: &Many, twice: bool) -> ExitCode {
         seeds: many.seeds,
         jobs: many.jobs,
         profile: many.profile,
+        members: many.members,
         twice,
         failures_max: many.failures,
     };
@@ -101,12 +108,14 @@ fn run(many: &Many, twice: bool) -> ExitCode {
         println!("{failure}");
     }
     println!("{:?}\n{:?} replayed={}", harvest.counts, harvest.checked, harvest.replayed);
+    println!("marks: {}", harvest.marks.table());
     println!("{}", harvest.summary(start.elapsed().as_secs_f64()));
     harvest.failures.first().map_or(ExitCode::SUCCESS, |failure| ExitCode::from(failure.exit_code()))
 }
 
-fn replay(seed: u64, profile: Option<Profile>, last: Option<usize>) -> ExitCode {
-    let (result, lines) = trace_seed(seed, profile.unwrap_or_else(|| Profile::of_seed(seed)));
+fn replay(seed: u64, profile: Option<Profile>, members: Option<usize>, last: Option<usize>) -> ExitCode {
+    let profile = profile.unwrap_or_else(|| Profile::of_seed(seed));
+    let (result, lines) = run_plan(draw(seed, profile, members), true);
     let skipped = last.map_or(0, |last| lines.len().saturating_sub(last));
     for line in &lines[skipped..] {
         println!("{line}");

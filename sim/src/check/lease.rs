@@ -18,9 +18,11 @@ struct Renewal {
     ttl: i64,
     /// When the client asked: the lease was renewed at this moment or later.
     call: Moment,
-    /// When the answer came, and the last entry that it can have seen.
+    /// When the answer came.
     answered: Moment,
-    applied: usize,
+    /// Places between which it can have found the lease.
+    floor: usize,
+    decided: usize,
     /// Where the lease was granted, if this is the grant.
     granted: Option<usize>,
 }
@@ -29,18 +31,19 @@ pub fn check(
     history: &History,
     truth: &Truth,
     matched: &Matched,
+    floors: &[usize],
     checked: &mut Checked,
 ) -> Result<(), Violation> {
-    let renewals = renewals(history, matched);
+    let renewals = renewals(history, matched, floors);
     check_not_early(history, truth, &matched.expiries, &renewals, checked)?;
     check_remaining(history, &renewals)?;
     check_not_late(history, truth)
 }
 
 /// Acknowledged grants and keep-alives.
-fn renewals(history: &History, matched: &Matched) -> Vec<Renewal> {
+fn renewals(history: &History, matched: &Matched, floors: &[usize]) -> Vec<Renewal> {
     let mut renewals = Vec::new();
-    for (op, place) in history.ops.iter().zip(&matched.places) {
+    for ((op, place), floor) in history.ops.iter().zip(&matched.places).zip(floors) {
         let Some(answer) = &op.answer else { continue };
         match &answer.result {
             Ok(Response::LeaseGrant { id, ttl, .. }) | Ok(Response::LeaseKeepAlive { id, ttl, .. })
@@ -51,7 +54,8 @@ fn renewals(history: &History, matched: &Matched) -> Vec<Renewal> {
                     ttl: *ttl,
                     call: op.call,
                     answered: answer.at,
-                    applied: answer.applied as usize,
+                    floor: *floor,
+                    decided: answer.decided as usize,
                     granted: *place,
                 });
             }
@@ -80,11 +84,14 @@ fn check_not_early(
             // etcd: an end names its lease by the id alone.
             continue;
         }
-        let granted_again = granted_behind(history, *i, *id);
         for renewal in renewals.iter().filter(|renewal| renewal.id == *id) {
             let is_of_this = match renewal.granted {
                 Some(place) => place == granted,
-                None => renewal.applied >= granted && renewal.applied < granted_again,
+                // Where it may have found another lease of this id, it says nothing of this one.
+                None => {
+                    let end = renewal.decided.min(truth.model.position());
+                    truth.model.grants_within(*id, renewal.floor..=end).eq([granted])
+                }
             };
             if !is_of_this || renewal.call.seq > entry.seen.seq {
                 continue;
@@ -108,13 +115,6 @@ fn check_not_early(
     Ok(())
 }
 
-/// The place of the first grant of `id` behind entry `i`.
-fn granted_behind(history: &History, i: usize, id: LeaseId) -> usize {
-    let is_grant = |decree: &Decree| matches!(decree, Decree::Request(Request::LeaseGrant(g)) if g.id == id);
-    let behind = history.log[i + 1..].iter().position(|entry| is_grant(&entry.decree));
-    behind.map_or(usize::MAX, |offset| i + offset + 2)
-}
-
 /// What TimeToLive says remains lies between what the renewals guarantee and the whole TTL.
 fn check_remaining(history: &History, renewals: &[Renewal]) -> Result<(), Violation> {
     for op in &history.ops {
@@ -124,7 +124,7 @@ fn check_remaining(history: &History, renewals: &[Renewal]) -> Result<(), Violat
             continue;
         }
         // A new leader adds an election timeout to the TTL (LEASE-14).
-        let most = *granted_ttl + 2;
+        let most = *granted_ttl + 1 + history.terms.election_ns.div_ceil(1_000_000_000) as i64;
         let least = renewals
             .iter()
             .filter(|r| r.id == *id && r.ttl == *granted_ttl && r.answered.seq < op.call.seq)
@@ -154,7 +154,10 @@ fn check_not_late(history: &History, truth: &Truth) -> Result<(), Violation> {
             .iter()
             .filter(|op| match &op.request {
                 Request::LeaseKeepAlive { id: kept } => *kept == id,
-                Request::LeaseGrant(_) => true,
+                Request::LeaseGrant(asked) => match op.answer.as_ref().map(|answer| &answer.result) {
+                    Some(Ok(Response::LeaseGrant { id: granted, .. })) => *granted == id,
+                    _ => asked.id == id || asked.id == LeaseId(0),
+                },
                 _ => false,
             })
             .map(|op| op.answer.as_ref().map_or(op.call, |answer| answer.at))
@@ -162,7 +165,7 @@ fn check_not_late(history: &History, truth: &Truth) -> Result<(), Violation> {
             .unwrap_or_default()
             .max(history.calm_since);
         let most =
-            ttl as f64 * SECOND_NS * (1.0 + history.terms.drift) + history.terms.expiry_slack_ns as f64;
+            ttl as f64 * SECOND_NS / (1.0 - history.terms.drift) + history.terms.expiry_slack_ns as f64;
         let lived = history.end.at_ns.saturating_sub(touched.at_ns) as f64;
         if lived > most {
             let what =

@@ -24,37 +24,48 @@ pub struct Matched {
 pub fn find(history: &History, truth: &Truth, checked: &mut Checked) -> Result<Matched, Violation> {
     let mut places: Places = vec![None; history.ops.len()];
     let mut owned = vec![false; history.log.len()];
-    for life in 0..history.lives.len() {
-        let mine = entries_of_life(history, truth, life);
-        acknowledged(history, truth, life, &mine, &mut owned, &mut places)?;
-        unanswered(history, life, &mine, &mut owned, &mut places);
+    for (mine, ops) in entries_by_life(history, truth).iter().zip(ops_by_life(history)) {
+        acknowledged(history, truth, &ops, mine, &mut owned, &mut places)?;
+        unanswered(history, &ops, mine, &mut owned, &mut places);
     }
     let expiries = check_owners(history, truth, &owned)?;
     count(history, &places, checked);
     Ok(Matched { places, expiries })
 }
 
-/// Entries that a life proposed for clients, in the order in which it proposed them.
-fn entries_of_life(history: &History, truth: &Truth, life: usize) -> Vec<usize> {
-    let mut mine: Vec<usize> = (0..history.log.len())
-        .filter(|i| matches!(history.log[*i].decree, Decree::Request(_)) && !truth.repeats[*i])
-        .filter(|i| history.log[*i].life == life)
-        .collect();
-    mine.sort_by_key(|i| history.log[*i].id.map(|id| id.counter));
-    mine
+/// Entries that each life proposed for clients, in the order in which it proposed them; a follower's reach
+/// the log through the leader.
+fn entries_by_life(history: &History, truth: &Truth) -> Vec<Vec<usize>> {
+    let mut lives = vec![Vec::new(); history.lives.len()];
+    for (i, entry) in history.log.iter().enumerate() {
+        if matches!(entry.decree, Decree::Request(_)) && !truth.repeats[i] {
+            lives[entry.life].push(i);
+        }
+    }
+    for mine in &mut lives {
+        mine.sort_by_key(|i| history.log[*i].id.map(|id| id.counter));
+    }
+    lives
+}
+
+fn ops_by_life(history: &History) -> Vec<Vec<usize>> {
+    let mut lives = vec![Vec::new(); history.lives.len()];
+    for (o, op) in history.ops.iter().enumerate() {
+        lives[op.life].push(o);
+    }
+    lives
 }
 
 fn acknowledged(
     history: &History,
     truth: &Truth,
-    life: usize,
+    ops: &[usize],
     mine: &[usize],
     owned: &mut [bool],
     places: &mut Places,
 ) -> Result<(), Violation> {
-    let mut ops: Vec<usize> = (0..history.ops.len())
-        .filter(|o| history.ops[*o].life == life && is_decided_by_log(&history.ops[*o], &history.terms))
-        .collect();
+    let is_decided = |o: &usize| is_decided_by_log(&history.ops[*o], &history.terms);
+    let mut ops: Vec<usize> = ops.iter().copied().filter(is_decided).collect();
     ops.sort_by_key(|o| history.ops[*o].arrived);
     let mut from = 0;
     for o in ops {
@@ -97,8 +108,8 @@ fn acknowledged(
 }
 
 /// What nobody was told of may be in the log once, after it arrived.
-fn unanswered(history: &History, life: usize, mine: &[usize], owned: &mut [bool], places: &mut Places) {
-    let open = history.ops.iter().enumerate().filter(|(_, op)| op.life == life && is_open(op));
+fn unanswered(history: &History, ops: &[usize], mine: &[usize], owned: &mut [bool], places: &mut Places) {
+    let open = ops.iter().map(|o| (*o, &history.ops[*o])).filter(|(_, op)| is_open(op));
     // A grant whose id the proposer chose fits any grant: those that named one come first.
     let (named, chosen): (Vec<_>, Vec<_>) = open
         .partition(|(_, op)| !matches!(&op.request, Request::LeaseGrant(grant) if grant.id == LeaseId(0)));

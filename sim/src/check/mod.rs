@@ -90,8 +90,8 @@ pub fn check(history: &History) -> Result<Checked, Violation> {
     let mut checked = Checked::default();
     check_digests(history, &mut checked)?;
     let matched = matching::find(history, &truth, &mut checked)?;
-    order::check(history, &truth, &matched.places, &mut checked)?;
-    lease::check(history, &truth, &matched, &mut checked)?;
+    let floors = order::check(history, &truth, &matched.places, &mut checked)?;
+    lease::check(history, &truth, &matched, &floors, &mut checked)?;
     watch::check(history, &truth, &mut checked)?;
     Ok(checked)
 }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use holdfast_core::base::LeaseId;
-use holdfast_core::request::{Request, RequestOp, Response};
+use holdfast_core::request::{Header, Request, RequestOp, Response};
 use holdfast_core::status::Status;
 
 use super::matching::{Places, goes_through_log, is_overload, is_unknown};
@@ -24,13 +24,13 @@ enum Event {
 
 /// Sweeps all calls and returns in order. The *floor* of an op is the furthest place that anything
 /// returned before its call had: the op must lie at or behind it. Each read takes the first place that
-/// fits, which is the best choice for all that come later: their floors only rise.
+/// fits, which is the best choice for all that come later: their floors only rise. The floors.
 pub fn check(
     history: &History,
     truth: &Truth,
     places: &Places,
     checked: &mut Checked,
-) -> Result<(), Violation> {
+) -> Result<Vec<usize>, Violation> {
     let mut events = Vec::with_capacity(2 * history.ops.len());
     for (o, op) in history.ops.iter().enumerate() {
         events.push((op.call.seq, Event::Call(o)));
@@ -40,6 +40,7 @@ pub fn check(
     }
     events.sort_by_key(|(seq, _)| *seq);
     let mut floors = vec![0; history.ops.len()];
+    let mut own_floors = vec![0; history.ops.len()];
     let mut reached = 0;
     // A local read need not see what other lives and members answered; what its own life did, it must.
     let mut reached_by_life = vec![0; history.lives.len()];
@@ -48,7 +49,8 @@ pub fn check(
         match event {
             Event::Call(o) => {
                 let op = &history.ops[o];
-                floors[o] = if is_local(&op.request) { reached_by_life[op.life] } else { reached };
+                own_floors[o] = reached_by_life[op.life];
+                floors[o] = if is_local(&op.request) { own_floors[o] } else { reached };
                 check_after(history, places, o, reached)?;
             }
             Event::Return(o) => {
@@ -58,15 +60,35 @@ pub fn check(
                     // An answer that says nothing acknowledges nothing.
                     Some(_) if answer.result.as_ref().is_err_and(|status| is_unknown(*status)) => NOWHERE,
                     Some(place) => place,
-                    None => place_of_read(history, truth, op, answer, floors[o], checked)?,
+                    None => {
+                        let floor = Floor { all: floors[o], own: own_floors[o] };
+                        place_of_read(history, truth, op, answer, floor, checked)?
+                    }
                 };
                 reached = reached.max(place);
-                reached_by_life[op.life] = reached_by_life[op.life].max(place);
+                // What the leader said of a lease need not be applied where it is passed on.
+                if !is_asked_of_leader(&op.request) {
+                    reached_by_life[op.life] = reached_by_life[op.life].max(place);
+                }
                 check_hash(op, answer, &mut hashes)?;
             }
         }
     }
-    Ok(())
+    Ok(floors)
+}
+
+/// How far an op must see at least.
+#[derive(Clone, Copy)]
+struct Floor {
+    /// What the op itself must have seen.
+    all: usize,
+    /// What the life that answers had shown before.
+    own: usize,
+}
+
+/// Whether only a leader knows the answer: the member that was asked passes it on.
+fn is_asked_of_leader(request: &Request) -> bool {
+    matches!(request, Request::LeaseKeepAlive { .. } | Request::LeaseTimeToLive { .. })
 }
 
 /// Whether a read is answered from where the member is, without asking anybody (RG-19, TXN-12, TXN-13).
@@ -108,7 +130,7 @@ fn place_of_read(
     truth: &Truth,
     op: &Op,
     answer: &Answer,
-    floor: usize,
+    floor: Floor,
     checked: &mut Checked,
 ) -> Result<usize, Violation> {
     let broken = |check, what: String| Err(Violation { check, what, at: answer.at });
@@ -131,18 +153,13 @@ fn place_of_read(
     }
     checked.reads += 1;
     let last = truth.model.position().min(answer.applied as usize);
+    if is_asked_of_leader(&op.request) {
+        return place_of_question(truth, op, answer, floor, last);
+    }
+    let floor = floor.all;
     if floor > last {
         let what = format!("{:?}: entry {floor} was acknowledged, the node is at {last}", op.request);
         return broken("read", what);
-    }
-    if let (Request::LeaseTimeToLive { id, .. }, Ok(got)) = (&op.request, &answer.result) {
-        return match time_to_live_fits(&truth.model, floor..=last, *id, op, got) {
-            true => Ok(floor),
-            false => {
-                let expected = predicted(&truth.model.at(floor), op);
-                broken("read", format!("{:?} answered {got:?}, must be about {expected}", op.request))
-            }
-        };
     }
     let (low, high) = match answer.revision() {
         // What has no revision in its header may have been answered anywhere.
@@ -167,6 +184,42 @@ fn place_of_read(
     )
 }
 
+/// The place of a question about a lease: somewhere between what was acknowledged when it was asked and
+/// what was decided when it was answered. The header is that of the member that passes the answer on.
+fn place_of_question(
+    truth: &Truth,
+    op: &Op,
+    answer: &Answer,
+    floor: Floor,
+    last: usize,
+) -> Result<usize, Violation> {
+    let model = &truth.model;
+    let end = model.position().min(answer.decided as usize);
+    let header_fits = |header: &Header| {
+        let places = model.positions_of(header.revision);
+        places.is_some_and(|(first, end)| {
+            (first.max(floor.own)..=end.min(last)).any(|place| model.at(place).header() == *header)
+        })
+    };
+    let found = match (&op.request, &answer.result) {
+        (Request::LeaseKeepAlive { id }, Ok(Response::LeaseKeepAlive { header, id: answered, ttl })) => {
+            let is_there = |place: &usize| *ttl == model.at(*place).lease(*id).unwrap_or(0);
+            let right = id == answered && header_fits(header);
+            right.then(|| (floor.all..=end).find(is_there)).flatten()
+        }
+        (Request::LeaseTimeToLive { id, .. }, Ok(got @ Response::LeaseTimeToLive { header, .. })) => {
+            let right = header_fits(header) && floor.all <= end;
+            (right && time_to_live_fits(model, floor.all..=end, *id, op, got)).then_some(floor.all)
+        }
+        _ => None,
+    };
+    found.ok_or_else(|| {
+        let expected = predicted(&model.at(floor.all.min(end)), op);
+        let what = format!("{:?} answered {:?}, must be about {expected}", op.request, answer.result);
+        Violation { check: "read", what, at: answer.at }
+    })
+}
+
 /// NOSPACE is a legal answer only to writes and where a quota is set.
 fn may_be_unknown(history: &History, op: &Op, status: Status) -> bool {
     status != Status::NoSpace || (history.terms.has_quota && goes_through_log(&op.request))
@@ -178,9 +231,6 @@ fn fits(view: &View<'_>, op: &Op, got: &Result<Response, Status>) -> bool {
         (Request::Range(request), _) => view.range(request).agrees(&op.request, got),
         (Request::Txn(request), _) if is_read_only(request) => {
             view.read_txn(request).agrees(&op.request, got)
-        }
-        (Request::LeaseKeepAlive { id }, Ok(Response::LeaseKeepAlive { id: answered, ttl, .. })) => {
-            id == answered && *ttl == view.lease(*id).unwrap_or(0)
         }
         (Request::LeaseLeases, Ok(Response::LeaseLeases { header, ids })) => {
             let mut ids = ids.clone();
@@ -213,7 +263,7 @@ fn fits(view: &View<'_>, op: &Op, got: &Result<Response, Status>) -> bool {
 }
 
 /// The keys of a lease are collected while others write: each must hang on it at some place of the answer's
-/// span, and one that hangs on it throughout must be there. The header is of some place of the span.
+/// span, and one that hangs on it throughout must be there.
 fn time_to_live_fits(
     model: &Model,
     span: RangeInclusive<usize>,
@@ -221,10 +271,9 @@ fn time_to_live_fits(
     op: &Op,
     got: &Response,
 ) -> bool {
-    let Response::LeaseTimeToLive { header, id, ttl, granted_ttl, keys } = got else { return false };
+    let Response::LeaseTimeToLive { id, ttl, granted_ttl, keys, .. } = got else { return false };
     let wants_keys = matches!(op.request, Request::LeaseTimeToLive { keys: true, .. });
-    let (from, to) = (model.at(*span.start()).revision(), model.at(*span.end()).revision());
-    if *id != asked || !(from..=to).contains(&header.revision) || (!wants_keys && !keys.is_empty()) {
+    if *id != asked || (!wants_keys && !keys.is_empty()) {
         return false;
     }
     let is_gone = |place: usize| model.at(place).lease(asked).is_none();

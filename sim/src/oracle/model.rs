@@ -1,6 +1,7 @@
 //! The model of the whole database: a fold over the log, with every earlier position still readable.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use holdfast_core::base::{KeyRange, LeaseId};
 use holdfast_core::request::{
@@ -154,6 +155,13 @@ impl Model {
     /// The database after `position` entries.
     pub fn at(&self, position: usize) -> View<'_> {
         View { model: self, position, mark: self.marks[position] }
+    }
+
+    /// The positions of the grants of all leases of this id that were there at some position of a span.
+    pub fn grants_within(&self, id: LeaseId, span: RangeInclusive<usize>) -> impl Iterator<Item = usize> {
+        let lives = self.leases.get(&id).map_or(&[][..], |lives| &lives[..]);
+        let was_there = move |life: &&LeaseLife| life.from <= *span.end() && *span.start() < life.until;
+        lives.iter().filter(was_there).map(|life| life.from)
     }
 
     /// First and last position at which the store was at `revision`; `None` if it never was.

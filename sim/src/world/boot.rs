@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use holdfast_core::admit::AdmitConfig;
-use holdfast_core::base::{Instant, LogIndex};
+use holdfast_core::base::{Instant, LogIndex, MemberId};
 use holdfast_core::boundary::Effects;
 use holdfast_core::check::RequestLimits;
 use holdfast_core::members::Bootstrap;
@@ -12,29 +12,42 @@ use holdfast_core::node::{Boot, Config, Node, Start};
 use holdfast_core::recover::{self, Listed, RecoverError, Recovered};
 use holdfast_core::wal::Identity;
 
-use super::machine::{Done, Lane, Process};
-use super::{Event, LaneKind, Phase, World};
+use super::event::Event;
+use super::machine::{Done, Lane, LaneKind, Process};
+use super::{Phase, World};
 use crate::disk::SimDisk;
 use crate::history::Life;
-use crate::plan::Plan;
+use crate::marks::Mark;
+use crate::plan::{Plan, SECOND};
 use crate::rng::derive;
 
 pub const TTL_MIN_S: i64 = 2;
 
-fn bootstrap() -> Bootstrap {
-    Bootstrap {
-        token: "sim".to_owned(),
-        members: vec![("m0".to_owned(), vec!["http://m0:2380".to_owned()])],
-        name: "m0".to_owned(),
-    }
+/// Most that a clock shows when a process begins.
+const CLOCK_OFFSET_NS_MAX: u64 = 1000 * SECOND;
+
+fn name(m: usize) -> String {
+    format!("m{m}")
 }
 
-fn config(plan: &Plan) -> Config {
-    let bootstrap = bootstrap();
+/// What member `m` of `size` starts from.
+fn bootstrap(m: usize, size: usize) -> Bootstrap {
+    let members = (0..size).map(|m| (name(m), vec![format!("http://m{m}:2380")]));
+    Bootstrap { token: "sim".to_owned(), members: members.collect(), name: name(m) }
+}
+
+/// Ids of the members, by number.
+pub fn ids(size: usize) -> Vec<MemberId> {
+    (0..size).map(|m| bootstrap(m, size).member_id().expect("the name is in the list")).collect()
+}
+
+fn config(plan: &Plan, m: usize) -> Config {
+    let bootstrap = bootstrap(m, plan.members.len());
     let member_id = bootstrap.member_id().expect("the name is in the list");
+    let member = &plan.members[m];
     Config {
-        name: "m0".to_owned(),
-        client_urls: vec!["http://m0:2379".to_owned()],
+        name: name(m),
+        client_urls: vec![format!("http://m{m}:2379")],
         heartbeat_ns: plan.heartbeat_ns,
         election_ticks: plan.election_ticks,
         pre_vote: true,
@@ -42,12 +55,12 @@ fn config(plan: &Plan) -> Config {
         admit: AdmitConfig {
             limits: RequestLimits::default(),
             request_bytes_max: 1_572_864,
-            quota_bytes: plan.quota_bytes,
+            quota_bytes: member.quota_bytes,
             lease_ttl_min_s: TTL_MIN_S,
             learners_max: 1,
             strict_reconfig: true,
         },
-        limits: plan.limits.clone(),
+        limits: member.limits.clone(),
         identity: Identity { cluster_id: bootstrap.cluster_id(), member_id },
     }
 }
@@ -70,36 +83,59 @@ pub fn recover_disk(disk: &SimDisk) -> Result<Recovered, RecoverError<&'static s
 
 impl World {
     /// A process begins: recovery, then a node.
-    pub(super) fn start(&mut self) {
-        assert!(self.process.is_none(), "one process at a time");
-        self.flip_bits();
-        let recovered = match recover_disk(&self.disk) {
+    pub(super) fn start(&mut self, m: usize) {
+        if self.machines[m].is_refused {
+            return;
+        }
+        assert!(self.machines[m].process.is_none(), "one process at a time");
+        self.flip_bits(m);
+        let recovered = match recover_disk(&self.machines[m].disk) {
             Ok(recovered) => recovered,
-            Err(error) => return self.refuse(error.to_string()),
+            Err(error) => return self.refuse(m, error.to_string()),
         };
         let found = recovered.found.as_ref();
-        let at = self.moment();
-        let life = self.history.lives.len();
-        self.history.lives.push(Life { from: at, until: None });
-        self.counts.lives += 1;
-        self.retap(found);
-        let config = config(&self.plan);
-        let layout = recover::layout(config.identity, self.plan.layout, found);
-        self.counts.dropped_tails += u64::from(found.is_some_and(|found| found.dropped().is_some()));
-        let has_checkpoint = found.is_some_and(|found| found.checkpoint.is_some());
-        self.counts.restored_checkpoints += u64::from(has_checkpoint);
+        match self.referee.taps[m].restart(found) {
+            Ok(lost) => self.counts.entries_lost += lost,
+            // A bit that flipped in the newest of what was read cannot be told from a torn write.
+            Err(why) => return self.fail("recovery", format!("m{m}: {why}")),
+        }
+        if self.machines.len() == 1 {
+            self.referee.forget_terms_above(found.map_or(0, |found| found.log.hard.term.0));
+        }
+        if found.is_some_and(|found| found.dropped().is_some()) {
+            self.counts.dropped_tails += 1;
+            self.marks.hit(Mark::TornTailDropped);
+        }
+        if found.is_some_and(|found| found.checkpoint.is_some()) {
+            self.counts.restored_checkpoints += 1;
+            self.marks.hit(Mark::CheckpointRestored);
+        }
+        self.open(m, recovered);
+    }
+
+    fn open(&mut self, m: usize, recovered: Recovered) {
+        let config = config(&self.plan, m);
+        let found = recovered.found.as_ref();
+        let layout = recover::layout(config.identity, self.plan.members[m].layout, found);
+        let size = self.machines.len();
         let boot = match recovered.found {
-            Some(found) => Boot::Existing(Box::new(found), Start::New(bootstrap())),
-            None => Boot::Fresh(Start::New(bootstrap())),
+            Some(found) => Boot::Existing(Box::new(found), Start::New(bootstrap(m, size))),
+            None => Boot::Fresh(Start::New(bootstrap(m, size))),
         };
-        let node = match Node::open(config, boot, derive(self.plan.seed, life as u64), Instant(0)) {
+        let life = self.history.lives.len();
+        let from = self.moment();
+        self.history.lives.push(Life { member: m, from, until: None });
+        self.counts.lives += 1;
+        let clock_offset_ns = self.pace.below(CLOCK_OFFSET_NS_MAX);
+        let seed = derive(self.plan.seed, life as u64);
+        let node = match Node::open(config, boot, seed, Instant(clock_offset_ns)) {
             Ok(node) => node,
-            Err(error) => return self.refuse(error.to_string()),
+            Err(error) => return self.refuse(m, error.to_string()),
         };
-        self.trace.fold(node.state().applied.0);
         let applied = node.state().applied;
-        self.trace.line(self.now_ns, || format!("life {life} begins with State at entry {applied}"));
-        self.process = Some(Process {
+        self.trace.fold(applied.0);
+        self.trace.line(self.now_ns, || format!("m{m} begins life {life} with State at entry {applied}"));
+        self.machines[m].process = Some(Process {
             node,
             layout,
             checkpoints: recovered.checkpoints,
@@ -110,91 +146,114 @@ impl World {
             append_at: (String::new(), 0),
             spare_lane: Lane::default(),
             inbox: Vec::new(),
+            inbox_spare: Vec::new(),
             tick_is_due: false,
             turn_at_ns: None,
             life,
             born_ns: self.now_ns,
-            clock_rate: self.plan.clock_rate,
-            appended: VecDeque::new(),
-            durable_index: 0,
+            clock_offset_ns,
+            clock_rate: self.plan.members[m].clock_rate,
+            disconnected: Vec::new(),
             effects: Effects::default(),
         });
-        if has_checkpoint || applied > LogIndex(0) {
-            self.take_digest();
+        self.referee.begin_life(m, applied.0);
+        if applied > LogIndex(0) {
+            self.take_digest(m);
         }
-        self.clean_up();
-        self.schedule_tick();
-        self.schedule_turn(self.now_ns);
+        self.clean_up(m);
+        self.schedule_tick(m);
+        self.schedule_turn(m, self.now_ns);
     }
 
     /// Removes what a life before left half made.
-    fn clean_up(&mut self) {
-        let process = self.process.as_mut().expect("just begun");
+    fn clean_up(&mut self, m: usize) {
+        let process = self.machines[m].process.as_mut().expect("just begun");
         let log = process.layout.clean_up();
         let checkpoints = process.checkpoints.clean_up();
         process.log_lane.start(log, Done::Nothing);
         process.checkpoint_lane.start(checkpoints, Done::Nothing);
-        self.run_lane(LaneKind::Log);
-        self.run_lane(LaneKind::Checkpoint);
+        self.run_lane(m, LaneKind::Log);
+        self.run_lane(m, LaneKind::Checkpoint);
     }
 
-    /// The directory is refused: right if bits were flipped in it, and the end of the run.
-    fn refuse(&mut self, why: String) {
-        self.trace.line(self.now_ns, || format!("the directory is refused: {why}"));
-        if self.counts.flips > 0 {
-            self.counts.refused_damage += 1;
+    /// The directory is refused: right if bits were flipped in it, and the end of the run for a member alone.
+    fn refuse(&mut self, m: usize, why: String) {
+        self.trace.line(self.now_ns, || format!("the directory of m{m} is refused: {why}"));
+        if self.machines[m].disk.counts.bits_flipped == 0 {
+            return self.fail("recovery", format!("m{m}: a directory without damage is refused: {why}"));
+        }
+        self.counts.refused_damage += 1;
+        self.marks.hit(Mark::DamageRefused);
+        self.machines[m].is_refused = true;
+        if self.machines.len() == 1 {
             self.phase = Phase::Over;
-        } else {
-            self.fail("recovery", format!("a directory without damage is refused: {why}"));
         }
     }
 
-    /// The process ends here, killed or by a power loss.
-    pub(super) fn crash(&mut self, why: &str) {
-        let Some(process) = self.process.take() else { return };
+    /// The member's process ends here, killed or by a power loss.
+    pub(super) fn crash(&mut self, m: usize, why: &str) {
         let is_power = self.phase != Phase::Storm || self.fate.chance(self.plan.crashes.power);
-        self.crashes_left = self.crashes_left.saturating_sub(1);
+        self.end_life(m, is_power, why);
+    }
+
+    pub(super) fn end_life(&mut self, m: usize, is_power: bool, why: &str) {
+        let Some(process) = self.machines[m].process.take() else { return };
+        self.faults.crashes_left = self.faults.crashes_left.saturating_sub(1);
         self.counts.crashes += 1;
-        let kind = if is_power { "power loss" } else { "kill" };
-        self.trace.line(self.now_ns, || format!("{kind} {why}"));
-        self.trace.fold(u64::from(is_power));
+        let kind = if is_power { "loses power" } else { "is killed" };
+        self.trace.line(self.now_ns, || format!("m{m} {kind} {why}"));
+        self.trace.fold(2 * m as u64 + u64::from(is_power));
         let at = self.moment();
         self.history.lives[process.life].until = Some(at);
+        if self.referee.seats[m].leads {
+            self.marks.hit(Mark::LeaderCrashed);
+        }
+        self.referee.end_life(m);
+        self.machines[m].paused_until_ns = 0;
         if is_power {
             self.counts.power_losses += 1;
-            self.disk.lose_power();
+            self.machines[m].disk.lose_power();
         }
-        self.end_connections(process.life);
+        if self.machines.iter().filter(|machine| machine.process.is_some()).count() < self.plan.quorum()
+            && self.machines.len() > 1
+        {
+            self.marks.hit(Mark::QuorumDown);
+        }
+        self.end_connections(m, process.life);
         let pause = match self.phase {
             Phase::Storm => self.draw_pause(self.plan.crashes.restart_ns),
             _ => 1,
         };
-        self.after(pause, Event::Start);
+        self.after(pause, Event::Start { member: m as u32 });
     }
 
-    /// Bit rot between two lives; never in the last append, where it cannot be told from a torn one.
-    fn flip_bits(&mut self) {
+    /// Bit rot between two lives; never in the last append, where it cannot be told from a torn one, and
+    /// never on so many members that no majority is whole.
+    fn flip_bits(&mut self, m: usize) {
         let most = self.plan.crashes.flips_max;
-        if most == 0 || self.history.lives.is_empty() {
+        let is_first = !self.history.lives.iter().any(|life| life.member == m);
+        let size = self.machines.len();
+        if most == 0 || is_first || self.phase != Phase::Storm || (size > 1 && m >= (size - 1) / 2) {
             return;
         }
         for _ in 0..self.fate.below(most + 1) {
-            let names: Vec<String> = self.disk.names().map(str::to_owned).collect();
+            let machine = &self.machines[m];
+            let names: Vec<String> = machine.disk.names().map(str::to_owned).collect();
             if names.is_empty() {
                 return;
             }
             let name = self.fate.pick(&names).clone();
-            let (file, from) = &self.last_append;
-            let whole = self.disk.length(&name).expect("listed");
+            let (file, from) = &machine.last_append;
+            let whole = machine.disk.length(&name).expect("listed");
             let length = if *file == name { whole.min(*from) } else { whole };
             if length == 0 {
                 continue;
             }
             let offset = self.fate.below(length);
             let bit = self.fate.below(8) as u8;
-            if self.disk.flip_bit(&name, offset, bit) {
+            if self.machines[m].disk.flip_bit(&name, offset, bit) {
                 self.counts.flips += 1;
-                self.trace.line(self.now_ns, || format!("bit {bit} of byte {offset} of {name} flips"));
+                self.trace.line(self.now_ns, || format!("m{m}: bit {bit} of byte {offset} of {name} flips"));
             }
         }
     }

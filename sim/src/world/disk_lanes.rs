@@ -1,101 +1,107 @@
-//! The disk at work: lanes are moved on operation by operation, and each may be the last.
+//! The disks at work: lanes are moved on operation by operation, and each may be the last.
 
 use holdfast_core::base::Lsn;
 use holdfast_core::boundary::{CheckpointStep, Input};
 
+use super::World;
+use super::event::{Completion, Event};
 use super::machine::{Done, LaneKind, Moved};
-use super::{Completion, Event, World};
 use crate::disk::DiskError;
+use crate::marks::Mark;
 
 impl World {
     /// Moves a lane on until it waits for the disk or has nothing more to do.
-    pub(super) fn run_lane(&mut self, kind: LaneKind) {
+    pub(super) fn run_lane(&mut self, m: usize, kind: LaneKind) {
         loop {
-            let Some(process) = &mut self.process else { return };
+            let Some(process) = &mut self.machines[m].process else { return };
             match kind {
                 LaneKind::Log => {
                     let starts = process.log_lane.is_idle();
                     process.feed_log_lane();
                     if starts && !process.log_lane.is_idle() && self.forgets_append() {
-                        self.process.as_mut().expect("it runs").log_lane.forget();
+                        self.machines[m].process.as_mut().expect("it runs").log_lane.forget();
                     }
                 }
                 LaneKind::Checkpoint => process.feed_checkpoint_lane(),
                 LaneKind::Spare => {}
             }
-            let process = self.process.as_mut().expect("it runs");
-            match process.lane(kind).step(&mut self.disk) {
+            let machine = &mut self.machines[m];
+            let process = machine.process.as_mut().expect("it runs");
+            match process.lane(kind).step(&mut machine.disk) {
                 Moved::Idle => return,
                 Moved::Performed => {
                     if self.draws_crash(self.plan.crashes.at_disk_op) {
-                        return self.crash("behind a disk operation");
+                        return self.crash(m, "behind a disk operation");
                     }
                 }
                 Moved::Waits(takes_ns) => {
                     let life = process.life as u32;
                     return self.after(takes_ns, Event::Lane { life, kind });
                 }
-                Moved::Finished(done) => self.on_done(done),
-                Moved::Failed(done, error) => return self.on_failed(kind, done, error),
+                Moved::Finished(done) => self.on_done(m, done),
+                Moved::Failed(done, error) => return self.on_failed(m, kind, done, error),
             }
         }
     }
 
-    fn on_done(&mut self, done: Done) {
-        let process = self.process.as_mut().expect("its lane moved");
+    fn on_done(&mut self, m: usize, done: Done) {
+        let machine = &mut self.machines[m];
+        let process = machine.process.as_mut().expect("its lane moved");
         match done {
             Done::Appended { through } => {
-                process.on_appended(through);
-                self.last_append.clone_from(&process.append_at);
+                machine.last_append.clone_from(&process.append_at);
                 process.feed_spare_lane();
-                self.complete(Completion::Persisted(through.0));
-                self.run_lane(LaneKind::Spare);
+                self.referee.taps[m].on_durable(through.0);
+                self.complete(m, Completion::Persisted(through.0));
+                self.run_lane(m, LaneKind::Spare);
             }
-            Done::Checkpointed => self.complete(Completion::Checkpointed(true)),
+            Done::Checkpointed => self.complete(m, Completion::Checkpointed(true)),
             Done::Prepared => process.layout.prepared(true),
             Done::Nothing => {}
         }
     }
 
-    fn on_failed(&mut self, kind: LaneKind, done: Done, error: DiskError) {
-        let process = self.process.as_mut().expect("its lane moved");
-        self.trace.line(self.now_ns, || format!("{done:?} fails: {error:?}"));
+    fn on_failed(&mut self, m: usize, kind: LaneKind, done: Done, error: DiskError) {
+        let machine = &mut self.machines[m];
+        let process = machine.process.as_mut().expect("its lane moved");
+        self.trace.line(self.now_ns, || format!("m{m}: {done:?} fails: {error:?}"));
         match done {
             Done::Prepared => process.layout.prepared(false),
             Done::Checkpointed => {
                 self.counts.checkpoints_failed += 1;
                 let ops = process.checkpoints.plan(CheckpointStep::Abort);
                 process.lane(kind).start(ops, Done::Nothing);
-                self.complete(Completion::Checkpointed(false));
-                self.run_lane(kind);
+                self.complete(m, Completion::Checkpointed(false));
+                self.run_lane(m, kind);
             }
             Done::Appended { .. } | Done::Nothing => {
                 // The process dies; if the disk was full, an operator makes room.
                 self.counts.deaths_by_disk += 1;
+                self.marks.hit(Mark::DeathByDisk);
                 if error == DiskError::NoSpace {
-                    self.disk.faults.capacity_bytes *= 2;
+                    machine.disk.faults.capacity_bytes *= 2;
                 }
-                self.crash("by its disk");
+                self.crash(m, "by its disk");
             }
         }
     }
 
     /// A completion sets out for the node; completions may overtake each other.
-    pub(super) fn complete(&mut self, completion: Completion) {
-        let life = self.life().expect("its lane moved");
+    pub(super) fn complete(&mut self, m: usize, completion: Completion) {
+        let life = self.machines[m].life().expect("its lane moved") as u32;
         let pause = self.draw_pause(self.plan.cuts.completion_ns);
         self.after(pause, Event::Complete { life, completion });
     }
 
-    pub(super) fn on_complete(&mut self, completion: Completion) {
+    pub(super) fn on_complete(&mut self, m: usize, completion: Completion) {
         let input = match completion {
             Completion::Persisted(through) => Input::Persisted { through: Lsn(through) },
             Completion::Checkpointed(ok) => Input::Checkpointed { ok },
         };
-        self.give(input);
+        self.give(m, input);
     }
 
     pub(super) fn draws_crash(&mut self, probability: f64) -> bool {
-        self.crashes_left > 0 && self.fate.chance(probability)
+        self.faults.crashes_left > 0 && self.fate.chance(probability)
     }
 }

@@ -5,14 +5,14 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use holdfast_core::base::{Instant, Lsn};
+use holdfast_core::base::{Instant, Lsn, MemberId};
 use holdfast_core::boundary::{CheckpointStep, Effects, Input};
 use holdfast_core::checkpoint::Checkpoints;
 use holdfast_core::disk::DiskOp;
 use holdfast_core::node::Node;
 use holdfast_core::wal::Layout;
 
-use crate::disk::{DiskError, SimDisk};
+use crate::disk::{DiskError, DiskFaults, SimDisk};
 use crate::disk_ops::Flush;
 
 /// What a finished plan is reported as.
@@ -107,6 +107,35 @@ pub enum LogWork {
     Reclaim { through: Lsn },
 }
 
+/// One member's machine: what outlives its processes, and the process.
+pub struct Machine {
+    pub disk: SimDisk,
+    pub process: Option<Process>,
+    /// File and offset of the last append on disk: damage to it cannot be told from a torn one.
+    pub last_append: (String, u64),
+    /// Its directory was refused: it stays down.
+    pub is_refused: bool,
+    /// It takes no turn before this moment.
+    pub paused_until_ns: u64,
+}
+
+impl Machine {
+    pub fn new(seed: u64, faults: DiskFaults) -> Machine {
+        Machine {
+            disk: SimDisk::new(seed, faults),
+            process: None,
+            last_append: (String::new(), 0),
+            is_refused: false,
+            paused_until_ns: 0,
+        }
+    }
+
+    /// The life that its process lives, if it runs.
+    pub fn life(&self) -> Option<usize> {
+        self.process.as_ref().map(|process| process.life)
+    }
+}
+
 /// A running process.
 pub struct Process {
     pub node: Node,
@@ -121,28 +150,32 @@ pub struct Process {
     /// Where the last planned append begins: its file and offset.
     pub append_at: (String, u64),
     pub inbox: Vec<Input>,
+    /// An empty vector with the room of an earlier inbox.
+    pub inbox_spare: Vec<Input>,
     pub tick_is_due: bool,
     /// When the scheduled turn is; later events for another moment are stale.
     pub turn_at_ns: Option<u64>,
     /// Index into `History::lives`.
     pub life: usize,
     pub born_ns: u64,
+    /// What its clock showed at birth, and how fast it runs.
+    pub clock_offset_ns: u64,
     pub clock_rate: f64,
-    /// Last log index of each append under way, and of what is on disk.
-    pub appended: VecDeque<(Lsn, u64)>,
-    pub durable_index: u64,
+    /// Members that it was told to keep no connection to.
+    pub disconnected: Vec<MemberId>,
     pub effects: Effects,
 }
 
 impl Process {
     /// The node's own clock: it runs at its own rate since its birth.
     pub fn clock(&self, now_ns: u64) -> Instant {
-        Instant(((now_ns - self.born_ns) as f64 * self.clock_rate) as u64)
+        Instant(self.clock_offset_ns + ((now_ns - self.born_ns) as f64 * self.clock_rate) as u64)
     }
 
     /// True time at which the node's clock shows `instant`, at the earliest.
     pub fn when(&self, instant: Instant) -> u64 {
-        self.born_ns + (instant.0 as f64 / self.clock_rate).ceil() as u64
+        let since_birth = instant.since_ns(Instant(self.clock_offset_ns));
+        self.born_ns + (since_birth as f64 / self.clock_rate).ceil() as u64
     }
 
     /// Gives the log lane its next plan: an append, or a reclaim.
@@ -190,16 +223,6 @@ impl Process {
             LaneKind::Log => &mut self.log_lane,
             LaneKind::Checkpoint => &mut self.checkpoint_lane,
             LaneKind::Spare => &mut self.spare_lane,
-        }
-    }
-
-    /// An append is on disk: so is every entry up to the last one it had.
-    pub fn on_appended(&mut self, through: Lsn) {
-        while let Some((lsn, index)) = self.appended.front()
-            && *lsn <= through
-        {
-            self.durable_index = *index;
-            self.appended.pop_front();
         }
     }
 }

@@ -3,8 +3,11 @@
 use holdfast_core::base::StreamId;
 use holdfast_core::boundary::{Input, StreamOp, WatchResponse};
 
-use super::{Event, Phase, World};
+use super::event::Event;
+use super::{Phase, World};
 use crate::history::{Passed, Stream};
+use crate::marks::Mark;
+use crate::plan::{Routing, SECOND};
 use crate::workload::Workload;
 
 /// A client that keeps a stream open, one after the other.
@@ -12,6 +15,10 @@ use crate::workload::Workload;
 pub struct Slot {
     /// Index into `History::streams`; `None`: to be opened.
     open: Option<usize>,
+    /// The member it is or was open on last.
+    member: Option<usize>,
+    /// It belongs to the last look, on this member.
+    probes: bool,
     /// Watches asked for on it.
     created: u64,
     /// Revision to resume a watch of everything at; 0: none yet.
@@ -23,24 +30,37 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// The stream died with its life.
-    pub fn end(&mut self, _life: usize) {
-        self.open = None;
+    /// A slot of the last look.
+    pub fn probe(member: usize) -> Slot {
+        Slot { member: Some(member), probes: true, ..Slot::default() }
+    }
+
+    pub fn is_open_on(&self, member: usize) -> bool {
+        self.open.is_some() && self.member == Some(member)
+    }
+
+    /// A member's process ended, and its streams with it.
+    pub fn end(&mut self, member: usize) {
+        if self.member == Some(member) {
+            self.open = None;
+        }
     }
 }
 
 impl World {
     pub(super) fn on_stream_op(&mut self, slot: u32) {
         let is_last = self.phase == Phase::Last;
-        if self.phase == Phase::Calm || self.phase == Phase::Over {
+        if matches!(self.phase, Phase::Calm | Phase::Settling | Phase::Over) {
             // Resumed in the last life.
-            return self.after(super::CALM_NS / 4, Event::StreamOp { slot });
+            return self.after(4 * SECOND, Event::StreamOp { slot });
         }
         let pause = self.draw_pause(self.plan.stream_ns);
         self.after(pause, Event::StreamOp { slot });
-        let Some(life) = self.life() else { return };
         let op = match self.slots[slot as usize].open {
-            None => self.first_op(slot, life as usize),
+            None => match self.first_op(slot) {
+                Some(op) => op,
+                None => return,
+            },
             Some(_) if is_last => return,
             Some(_) if self.fate.chance(0.05) => StreamOp::Close,
             Some(_) => self.workload.stream_op(self.slots[slot as usize].created),
@@ -60,14 +80,41 @@ impl World {
     }
 
     /// Opens a stream: with a watch of everything, resumed where the last one ended, or any other.
-    fn first_op(&mut self, slot: u32, life: usize) -> StreamOp {
+    fn first_op(&mut self, slot: u32) -> Option<StreamOp> {
+        let before = self.slots[slot as usize].member;
+        let member = match before {
+            Some(member) if self.slots[slot as usize].probes || self.plan.routing == Routing::Sticky => {
+                member
+            }
+            _ => self.pace.below(self.machines.len() as u64) as usize,
+        };
+        let life = self.machines[member].life()?;
         let number = self.history.streams.len();
-        self.history.streams.push(Stream { life, passed: Vec::new(), lives_to_end: false });
+        self.history.streams.push(Stream { member, life, passed: Vec::new(), lives_to_end: false });
         let resumes = self.phase == Phase::Last || self.fate.chance(0.6);
+        let compacted = self.workload.compacted();
         let state = &mut self.slots[slot as usize];
-        let resume_at = state.resume_at.max(if self.phase == Phase::Last { 1 } else { 0 });
-        *state = Slot { open: Some(number), resume_at, watches_all: resumes, ..Slot::default() };
-        if resumes { StreamOp::Create(Workload::watch_all(resume_at)) } else { self.workload.stream_op(0) }
+        let oldest = match (self.phase, state.probes) {
+            (Phase::Last, true) => compacted.max(1),
+            (Phase::Last, false) => 1,
+            _ => 0,
+        };
+        let (resume_at, probes) = (state.resume_at.max(oldest), state.probes);
+        if resumes && resume_at > 1 && before.is_some_and(|before| before != member) {
+            self.marks.hit(Mark::WatchMoved);
+        }
+        *state = Slot {
+            open: Some(number),
+            member: Some(member),
+            probes,
+            resume_at,
+            watches_all: resumes,
+            ..Slot::default()
+        };
+        Some(match resumes {
+            true => StreamOp::Create(Workload::watch_all(resume_at)),
+            false => self.workload.stream_op(0),
+        })
     }
 
     fn send_op(&mut self, slot: u32, op: StreamOp) {
@@ -76,13 +123,14 @@ impl World {
         let is_close = op == StreamOp::Close;
         self.slots[slot as usize].created += u64::from(matches!(op, StreamOp::Create(_)));
         self.history.streams[number].passed.push((at, Passed::Op(op.clone())));
-        self.give(Input::Stream { stream: StreamId(number as u64), op });
+        let m = self.history.streams[number].member;
+        self.give(m, Input::Stream { stream: StreamId(number as u64), op });
         if is_close {
             self.slots[slot as usize].open = None;
         }
     }
 
-    pub(super) fn on_deliver(&mut self, stream: StreamId, response: WatchResponse, applied: u64) {
+    pub(super) fn on_deliver(&mut self, m: usize, stream: StreamId, response: WatchResponse, applied: u64) {
         let at = self.moment();
         self.counts.deliveries += 1;
         let number = stream.0 as usize;
@@ -91,7 +139,7 @@ impl World {
             self.take_delivery(slot as u32, &response);
         }
         match self.history.streams.get_mut(number) {
-            Some(known) if Some(known.life as u32) == self.process.as_ref().map(|p| p.life as u32) => {
+            Some(known) if Some(known.life) == self.machines[m].life() => {
                 // What was on its way when the stream was closed is nobody's.
                 if slot.is_some() {
                     known.passed.push((at, Passed::Delivered(response, applied)));

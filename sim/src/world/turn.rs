@@ -1,35 +1,41 @@
 //! Turns: which inputs are taken together, and what is done with the effects.
 
-use holdfast_core::boundary::{CheckpointStep, Effect, Input, Note};
+use holdfast_core::base::MemberId;
+use holdfast_core::boundary::{CheckpointStep, Effect, Input};
+use holdfast_core::peer::PeerMessage;
+use raft::eraftpb::MessageType;
 
-use super::machine::LogWork;
-use super::{Completion, Event, LaneKind, TURNS_MAX, World};
-use crate::plan::Lie;
+use super::event::Event;
+use super::machine::{LaneKind, LogWork};
+use super::network::brief;
+use super::{TURNS_MAX, World};
+use crate::marks::Mark;
 
 /// Time that a turn takes at least, so that a node with work left does not stop the clock.
 const TURN_NS: u64 = 20_000;
 
 impl World {
-    /// Puts an input into the node's inbox.
-    pub(super) fn give(&mut self, input: Input) {
-        let Some(process) = &mut self.process else { return };
+    /// Puts an input into a member's inbox.
+    pub(super) fn give(&mut self, m: usize, input: Input) {
+        let Some(process) = &mut self.machines[m].process else { return };
         process.inbox.push(input);
         if process.turn_at_ns.is_none() {
-            self.schedule_turn_soon();
+            self.schedule_turn_soon(m);
         }
     }
 
-    fn schedule_turn_soon(&mut self) {
+    fn schedule_turn_soon(&mut self, m: usize) {
         let mut pause = self.draw_pause(self.plan.cuts.turn_ns);
         if self.fate.chance(self.plan.cuts.pause) {
             self.counts.pauses += 1;
             pause += self.draw_pause(self.plan.cuts.pause_ns);
         }
-        self.schedule_turn(self.now_ns + pause);
+        self.schedule_turn(m, self.now_ns + pause);
     }
 
-    pub(super) fn schedule_turn(&mut self, at_ns: u64) {
-        let Some(process) = &mut self.process else { return };
+    pub(super) fn schedule_turn(&mut self, m: usize, at_ns: u64) {
+        let at_ns = at_ns.max(self.machines[m].paused_until_ns);
+        let Some(process) = &mut self.machines[m].process else { return };
         if process.turn_at_ns.is_some_and(|planned| planned <= at_ns) {
             return;
         }
@@ -39,69 +45,83 @@ impl World {
     }
 
     /// The next tick of the node's clock.
-    pub(super) fn schedule_tick(&mut self) {
-        let Some(process) = &self.process else { return };
+    pub(super) fn schedule_tick(&mut self, m: usize) {
+        let Some(process) = &self.machines[m].process else { return };
         let clock = process.clock(self.now_ns);
         let at_ns = process.when(clock.plus_ns(self.plan.heartbeat_ns)).max(self.now_ns + 1);
         let life = process.life as u32;
         self.at(at_ns, Event::Tick { life });
     }
 
-    pub(super) fn on_tick(&mut self) {
-        self.schedule_tick();
-        let process = self.process.as_mut().expect("alive");
+    pub(super) fn on_tick(&mut self, m: usize) {
+        self.schedule_tick(m);
+        let process = self.machines[m].process.as_mut().expect("alive");
         process.tick_is_due = true;
         if process.turn_at_ns.is_none() {
-            self.schedule_turn_soon();
+            self.schedule_turn_soon(m);
         }
     }
 
-    pub(super) fn on_turn(&mut self) {
-        let process = self.process.as_mut().expect("alive");
+    pub(super) fn on_turn(&mut self, m: usize) {
+        let machine = &mut self.machines[m];
+        let process = machine.process.as_mut().expect("alive");
         if process.turn_at_ns != Some(self.now_ns) {
             return;
         }
         process.turn_at_ns = None;
+        if self.now_ns < machine.paused_until_ns {
+            return self.schedule_turn(m, self.now_ns);
+        }
         self.counts.turns += 1;
         if self.counts.turns > TURNS_MAX {
             return self.fail("no_progress", format!("{TURNS_MAX} turns and no end"));
         }
-        let mut inputs = self.take_inputs();
-        let process = self.process.as_mut().expect("alive");
+        let mut inputs = self.take_inputs(m);
+        let process = self.machines[m].process.as_mut().expect("alive");
         let clock = process.clock(self.now_ns);
-        self.trace.fold(clock.0);
+        self.trace.fold(clock.0 ^ (m as u64) << 60);
         self.trace.fold(inputs.len() as u64);
-        self.trace.line(self.now_ns, || format!("turn {} <- {inputs:?}", self.counts.turns));
+        let turn = self.counts.turns;
+        self.trace.line(self.now_ns, || format!("m{m} turn {turn} <- {}", told(&inputs)));
         let mut effects = std::mem::take(&mut process.effects);
         process.node.step(clock, &mut inputs, &mut effects);
+        process.inbox_spare = inputs;
         if let Some(wake_at) = effects.wake_at {
             let at_ns = process.when(wake_at).max(self.now_ns + TURN_NS);
-            self.schedule_turn(at_ns);
+            self.schedule_turn(m, at_ns);
         }
-        self.perform_all(&mut effects.list);
+        self.tap_appends(m, &effects.list);
+        self.observe(m);
+        self.trace.line(self.now_ns, || {
+            let seat = self.referee.seats[m];
+            let role = if seat.leads { "leader" } else { "follower" };
+            format!("m{m} {role} term {} commit {} applied {}", seat.term, seat.committed, seat.applied)
+        });
+        self.perform_all(m, &mut effects.list);
         effects.list.clear();
-        let Some(process) = &mut self.process else { return };
+        let Some(process) = &mut self.machines[m].process else { return };
         process.effects = effects;
         if !process.inbox.is_empty() && process.turn_at_ns.is_none() {
-            self.schedule_turn_soon();
+            self.schedule_turn_soon(m);
         }
         if self.counts.turns.is_multiple_of(self.plan.digest_turns) {
-            self.take_digest();
+            self.take_digest(m);
         }
         let probability = self.plan.crashes.while_dirty;
-        if probability > 0.0 && self.disk.is_dirty() && self.draws_crash(probability) {
-            self.crash("while the disk has unsynced bytes");
+        if probability > 0.0 && self.machines[m].disk.is_dirty() && self.draws_crash(probability) {
+            self.crash(m, "while its disk has unsynced bytes");
         }
     }
 
     /// All of the inbox, or a part of it; a due tick goes last, where the batch is closed.
-    fn take_inputs(&mut self) -> Vec<Input> {
+    fn take_inputs(&mut self, m: usize) -> Vec<Input> {
         let splits = self.fate.chance(self.plan.cuts.split);
-        let process = self.process.as_mut().expect("alive");
-        let mut inputs = std::mem::take(&mut process.inbox);
+        let process = self.machines[m].process.as_mut().expect("alive");
+        let spare = std::mem::take(&mut process.inbox_spare);
+        let mut inputs = std::mem::replace(&mut process.inbox, spare);
         if splits && inputs.len() > 1 {
             let cut = self.pace.between(1, inputs.len() as u64 - 1) as usize;
-            process.inbox = inputs.split_off(cut);
+            process.inbox.extend(inputs.drain(cut..));
         } else if std::mem::take(&mut process.tick_is_due) {
             inputs.push(Input::Tick);
         }
@@ -110,82 +130,118 @@ impl World {
     }
 
     /// Performs effects in order; the process may end behind any of them.
-    fn perform_all(&mut self, effects: &mut Vec<Effect>) {
-        let applied = self.process.as_ref().expect("alive").node.state().applied.0;
+    fn perform_all(&mut self, m: usize, effects: &mut Vec<Effect>) {
+        let applied = self.referee.seats[m].applied;
         for effect in effects.drain(..) {
+            if self.failed.is_some() {
+                return;
+            }
             self.trace.effect(&effect);
-            self.trace.line(self.now_ns, || format!("  -> {effect:?}"));
-            for effect in self.lie_about(effect) {
-                self.perform(effect, applied);
-                if self.failed.is_some() || self.process.is_none() {
-                    return;
+            self.trace.line(self.now_ns, || format!("  -> {}", wanted(&effect)));
+            match self.plan.lie {
+                None => self.perform(m, effect, applied),
+                Some(lie) => {
+                    for effect in self.lie_about(lie, effect) {
+                        self.perform(m, effect, applied);
+                    }
                 }
             }
+            if self.failed.is_some() || self.machines[m].process.is_none() {
+                return;
+            }
             if self.draws_crash(self.plan.crashes.at_effect) {
-                return self.crash("between two effects");
+                return self.crash(m, "between two effects");
             }
         }
     }
 
-    fn perform(&mut self, effect: Effect, applied: u64) {
+    fn perform(&mut self, m: usize, effect: Effect, applied: u64) {
+        let Some(process) = &mut self.machines[m].process else { return };
         match effect {
             Effect::Append { frames, through } => {
                 self.counts.appends += 1;
-                self.tap(&frames, through);
-                if self.plan.lie == Some(Lie::PersistedTooEarly) {
-                    self.complete(Completion::Persisted(through.0));
-                }
-                if let Some(process) = &mut self.process {
+                self.complete_too_early(m, &frames, through);
+                if let Some(process) = &mut self.machines[m].process {
                     process.log_work.push_back(LogWork::Append { frames, through });
                 }
-                self.wake_lane(LaneKind::Log);
+                self.wake_lane(m, LaneKind::Log);
             }
             Effect::Reclaim { through } => {
                 self.counts.reclaims += 1;
-                let process = self.process.as_mut().expect("alive");
                 process.log_work.push_back(LogWork::Reclaim { through });
-                self.wake_lane(LaneKind::Log);
+                self.wake_lane(m, LaneKind::Log);
             }
             Effect::Checkpoint(step) => {
-                if matches!(step, CheckpointStep::Begin { .. }) {
-                    self.take_digest();
-                }
-                let process = self.process.as_mut().expect("alive");
+                let begins = matches!(step, CheckpointStep::Begin { .. });
                 process.checkpoint_waiting = Some(step);
-                self.wake_lane(LaneKind::Checkpoint);
+                if begins {
+                    self.take_digest(m);
+                }
+                self.wake_lane(m, LaneKind::Checkpoint);
             }
             Effect::Reply { waiter, result } => {
                 if result.is_ok() {
-                    self.check_durable(applied);
+                    self.check_durable(m, applied);
                 }
-                self.on_reply(waiter, result, applied);
+                self.on_reply(m, waiter, result, applied);
             }
             Effect::Deliver { stream, response } => {
-                self.check_durable(applied);
-                self.on_deliver(stream, response, applied);
+                self.check_durable(m, applied);
+                self.on_deliver(m, stream, response, applied);
             }
-            Effect::Send { .. } | Effect::Connect { .. } | Effect::Disconnect { .. } => {}
-            Effect::Note(note) => {
-                self.counts.checkpoints += u64::from(matches!(note, Note::CheckpointWritten { .. }));
-            }
-            Effect::Halt { why } => self.fail("halt", format!("the node gave up: {why}")),
+            Effect::Send { to, message } => self.on_send(m, to, message),
+            Effect::Connect { member, .. } => process.disconnected.retain(|known| *known != member),
+            Effect::Disconnect { member } => process.disconnected.push(member),
+            Effect::Note(note) => self.observe_note(m, &note),
+            Effect::Halt { why } => self.fail("halt", format!("m{m} gave up: {why}")),
+        }
+    }
+
+    fn on_send(&mut self, m: usize, to: MemberId, message: PeerMessage) {
+        let Some(number) = self.number_of(to).filter(|number| *number != m) else {
+            return self.fail("send", format!("m{m} sends to {to:x}: {}", brief(&message)));
+        };
+        self.observe_send(m, &message);
+        let grants = matches!(&message, PeerMessage::Raft(mail)
+            if mail.get_msg_type() == MessageType::MsgRequestVoteResponse && !mail.reject);
+        self.send(m, number, message);
+        if grants && self.draws_crash(self.plan.crashes.after_vote) {
+            self.marks.hit(Mark::CrashAfterVote);
+            self.crash(m, "right behind a granted vote");
         }
     }
 
     /// A lane that waits for the disk is left alone.
-    fn wake_lane(&mut self, kind: LaneKind) {
-        let process = self.process.as_mut().expect("alive");
+    fn wake_lane(&mut self, m: usize, kind: LaneKind) {
+        let process = self.machines[m].process.as_mut().expect("alive");
         if process.lane(kind).is_idle() {
-            self.run_lane(kind);
+            self.run_lane(m, kind);
         }
     }
 
     /// Whatever anybody is shown rests on this disk: the node has applied nothing that is not on it.
-    fn check_durable(&mut self, applied: u64) {
-        let durable = self.process.as_ref().expect("alive").durable_index;
-        if applied > durable {
-            let what = format!("an effect shows State at entry {applied}, but only {durable} is on disk");
+    fn check_durable(&mut self, m: usize, applied: u64) {
+        let tap = &self.referee.taps[m];
+        if applied > 0 && !(tap.is_booted() && tap.is_durable(applied)) {
+            let what = format!("m{m} shows State at entry {applied}, which is not on its disk");
             self.fail("durability", what);
         }
+    }
+}
+
+/// Inputs for a reader; mail in a few words.
+fn told(inputs: &[Input]) -> String {
+    let words = inputs.iter().map(|input| match input {
+        Input::Peer { message, .. } => brief(message),
+        other => format!("{other:?}"),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn wanted(effect: &Effect) -> String {
+    match effect {
+        Effect::Send { to, message } => format!("to {to:x}: {}", brief(message)),
+        Effect::Append { frames, through } => format!("Append of {} bytes through {through}", frames.len()),
+        other => format!("{other:?}"),
     }
 }

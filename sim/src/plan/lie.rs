@@ -1,0 +1,62 @@
+//! Faults that no node can survive, planted so that a test sees the checkers find them.
+
+/// What the world does wrong on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// Completions of appends come before their flush.
+    PersistedTooEarly,
+    /// Flushes of files do nothing.
+    FlushIsNoFlush,
+    /// Flushes of directories do nothing.
+    NamesAreNotFlushed,
+    /// The clocks run twice as fast as promised.
+    FastClock,
+    /// Every so many deliveries on watch streams is lost.
+    LostDelivery,
+    /// Every so many deliveries comes again.
+    RepeatedDelivery,
+    /// An answer is given twice.
+    RepeatedAnswer,
+    /// Ranges are answered as they were when the same range was asked before.
+    StaleRange,
+    /// Appends of a life after the first are not written.
+    ForgottenAppend,
+    /// Appends that change term or vote complete before their flush: a vote is promised too early.
+    EarlyPromise,
+    /// Appends with entries complete before their flush: an entry is acknowledged too early.
+    EarlyAck,
+    /// A refused vote arrives as a granted one.
+    GrantedVote,
+    /// One follower is sent another entry than the leader has.
+    TwoTruths,
+    /// A follower's read is given the index of an earlier one.
+    StaleReadIndex,
+}
+
+impl Lie {
+    /// Those that a cluster of any size can be told.
+    pub const ALL: [Lie; 14] = [
+        Lie::PersistedTooEarly,
+        Lie::FlushIsNoFlush,
+        Lie::NamesAreNotFlushed,
+        Lie::FastClock,
+        Lie::LostDelivery,
+        Lie::RepeatedDelivery,
+        Lie::RepeatedAnswer,
+        Lie::StaleRange,
+        Lie::ForgottenAppend,
+        Lie::EarlyPromise,
+        Lie::EarlyAck,
+        Lie::GrantedVote,
+        Lie::TwoTruths,
+        Lie::StaleReadIndex,
+    ];
+
+    /// Whether there must be more than one member to tell it.
+    pub fn needs_peers(self) -> bool {
+        matches!(
+            self,
+            Lie::EarlyPromise | Lie::EarlyAck | Lie::GrantedVote | Lie::TwoTruths | Lie::StaleReadIndex
+        )
+    }
+}

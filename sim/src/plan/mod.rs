@@ -1,0 +1,219 @@
+//! The plan of one run: what a seed and a profile decide before anything happens.
+//!
+//! Swarm: each seed draws which faults and requests it has at all, and how many, so that none hides
+//! another for good. A plan is plain data: whoever fills one by hand runs it with `run::run_plan`.
+
+mod faults;
+mod lie;
+mod profile;
+
+use holdfast_core::boundary::Limits;
+use holdfast_core::wal::LayoutConfig;
+
+use crate::disk::DiskFaults;
+use crate::rng::Rng;
+use crate::workload::Mix;
+use faults::Draw;
+pub use faults::{Crashes, Cuts, NetworkPlan, PartitionPlan, Shape};
+pub use lie::Lie;
+pub use profile::Profile;
+
+pub const MS: u64 = 1_000_000;
+pub const SECOND: u64 = 1_000 * MS;
+
+/// Which member a client turns to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routing {
+    /// The same one while it takes requests.
+    Sticky,
+    /// Any, for each request.
+    Random,
+    /// The leader, if there is one.
+    Leader,
+}
+
+/// What is a member's own: flags need not be equal in a cluster.
+#[derive(Clone, Debug)]
+pub struct MemberPlan {
+    /// How fast its clock runs; true time is 1.
+    pub clock_rate: f64,
+    pub limits: Limits,
+    pub layout: LayoutConfig,
+    pub quota_bytes: Option<u64>,
+    pub disk: DiskFaults,
+}
+
+/// Everything drawn beforehand.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub profile: Profile,
+    /// The voters of the cluster, at least one.
+    pub members: Vec<MemberPlan>,
+    pub ops_max: u64,
+    pub clients: u32,
+    pub routing: Routing,
+    pub keys: usize,
+    /// Bounds of the pause between an answer and a client's next request.
+    pub think_ns: (u64, u64),
+    pub client_timeout_ns: u64,
+    /// Probability that a client that waits too long says so.
+    pub abandons: f64,
+    /// Probability that an answer is lost on its way.
+    pub reply_lost: f64,
+    pub value_bytes_max: u64,
+    pub mix: Mix,
+    pub streams: u32,
+    /// Bounds of the pause between two operations on a stream.
+    pub stream_ns: (u64, u64),
+    /// Probability that a stream asks for progress right behind an answer to somebody's write.
+    pub eager_progress: f64,
+    /// Bounds of the pause between two grants of credit.
+    pub credit_ns: (u64, u64),
+    pub cuts: Cuts,
+    pub crashes: Crashes,
+    pub network: NetworkPlan,
+    pub partitions: PartitionPlan,
+    /// Bound on the rate error of the members' clocks, below 1.
+    pub drift: f64,
+    pub heartbeat_ns: u64,
+    pub election_ticks: u32,
+    pub watch_progress_ns: u64,
+    /// A digest of some member's State is taken each so many turns.
+    pub digest_turns: u64,
+    /// `None` but in tests of the checkers.
+    pub lie: Option<Lie>,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn draw(seed: u64, profile: Profile) -> Plan {
+        let size = draw_size(&mut Rng::named(seed, "size"), profile);
+        Plan::draw_sized(seed, profile, size)
+    }
+
+    /// The plan of a seed for so many members.
+    pub fn draw_sized(seed: u64, profile: Profile, size: usize) -> Plan {
+        assert!(size > 0, "a cluster has a member");
+        let mut rng = Rng::named(seed, "plan");
+        let rng = &mut rng;
+        let drift = draw_drift(rng, profile);
+        let heartbeat_ns = 100 * MS;
+        let election_ticks = match profile {
+            Profile::Votes => *rng.pick(&[2, 3, 3, 5]),
+            _ => *rng.pick(&[10, 10, 10, 5, 3]),
+        };
+        let clients = rng.between(1, 24);
+        let pace_ns = clients * rng.log_between(5 * MS, 40 * MS);
+        let election_ns = u64::from(election_ticks) * heartbeat_ns;
+        let mut faults = Draw { rng, profile, is_alone: size == 1, election_ns };
+        let (cuts, crashes) = (faults.cuts(), faults.crashes());
+        let (network, partitions) = (faults.network(), faults.partitions());
+        Plan {
+            seed,
+            profile,
+            members: draw_members(rng, profile, size, drift, election_ns),
+            ops_max: 1000,
+            clients: clients as u32,
+            routing: *rng.pick(&[Routing::Sticky, Routing::Random, Routing::Random, Routing::Leader]),
+            keys: rng.log_between(1, 24) as usize,
+            think_ns: (pace_ns / 4, pace_ns * 7 / 4),
+            client_timeout_ns: rng.log_between(50 * MS, 20 * SECOND),
+            abandons: *rng.pick(&[0.0, 0.5, 1.0]),
+            reply_lost: *rng.pick(&[0.0, 0.0, 0.02]),
+            value_bytes_max: rng.log_between(1, 4096),
+            mix: Mix::draw(rng),
+            streams: rng.below(6) as u32 + if profile == Profile::WatchPartitions { 3 } else { 0 },
+            stream_ns: (20 * MS, rng.log_between(100 * MS, 4 * SECOND)),
+            eager_progress: *rng.pick(&[0.0, 0.1, 0.5]),
+            credit_ns: (MS, rng.log_between(5 * MS, 3 * SECOND)),
+            cuts,
+            crashes,
+            network,
+            partitions,
+            drift,
+            heartbeat_ns,
+            election_ticks,
+            watch_progress_ns: rng.log_between(100 * MS, 20 * SECOND),
+            digest_turns: rng.log_between(200, 5000),
+            lie: None,
+        }
+    }
+
+    /// Voters that decide.
+    pub fn quorum(&self) -> usize {
+        self.members.len() / 2 + 1
+    }
+
+    /// The election timeout in true time on the slowest clock that the plan allows.
+    pub fn election_ns(&self) -> u64 {
+        let ns = u64::from(self.election_ticks) * self.heartbeat_ns;
+        (ns as f64 / (1.0 - self.drift)) as u64
+    }
+}
+
+/// Three members most often; one where a member alone shows what the profile is after.
+fn draw_size(rng: &mut Rng, profile: Profile) -> usize {
+    let alone = match profile {
+        Profile::BitRot => 6,
+        _ if profile.needs_peers() => 0,
+        _ => 3,
+    };
+    [1, 3, 5, 7][rng.weighted(&[alone, 10, 3, 1])]
+}
+
+fn draw_drift(rng: &mut Rng, profile: Profile) -> f64 {
+    match profile {
+        // A leader whose clock runs at a third does not notice for long that it was deposed.
+        Profile::StaleReads => *rng.pick(&[0.0, 0.4, 0.65]),
+        Profile::LeaseClocks => *rng.pick(&[0.0, 0.01, 0.05, 0.2]),
+        _ => *rng.pick(&[0.0, 0.0, 1e-4, 0.05]),
+    }
+}
+
+fn draw_members(
+    rng: &mut Rng,
+    profile: Profile,
+    size: usize,
+    drift: f64,
+    election_ns: u64,
+) -> Vec<MemberPlan> {
+    let is_unequal = rng.chance(0.3);
+    let mut members: Vec<MemberPlan> = Vec::with_capacity(size);
+    for _ in 0..size {
+        let clock_rate = 1.0 + drift * (2.0 * rng.unit() - 1.0);
+        let (limits, layout) = match members.first().filter(|_| !is_unequal) {
+            Some(first) => (first.limits.clone(), first.layout),
+            None => (draw_limits(rng, profile), draw_layout(rng)),
+        };
+        let has_quota = profile == Profile::FullDisk && rng.chance(0.5);
+        let quota_bytes = has_quota.then(|| rng.log_between(20_000, 2_000_000));
+        let disk = Draw { rng, profile, is_alone: size == 1, election_ns }.disk();
+        members.push(MemberPlan { clock_rate, limits, layout, quota_bytes, disk });
+    }
+    members
+}
+
+/// Tight on purpose: what is rare in production is the rule here.
+fn draw_limits(rng: &mut Rng, profile: Profile) -> Limits {
+    let tail = if profile == Profile::Laggards { 8 << 10 } else { 1 << 20 };
+    Limits {
+        work_max: *rng.pick(&[2, 3, 10, 100, 10_000]),
+        checkpoint_piece_bytes_max: rng.log_between(512, 1 << 20) as usize,
+        checkpoint_log_bytes_min: rng.log_between(4 << 10, 512 << 10),
+        log_tail_bytes_max: rng.log_between(1, tail),
+        watch_revisions_max: *rng.pick(&[1, 2, 10, 1000]),
+        watch_credit_bytes: rng.log_between(1, 1 << 20),
+        proposals_max: *rng.pick(&[4, 5000]),
+        ..Limits::default()
+    }
+}
+
+fn draw_layout(rng: &mut Rng) -> LayoutConfig {
+    let segment_bytes = 4096 * rng.log_between(4, 128);
+    LayoutConfig {
+        first_segment_bytes: 4096 * rng.log_between(4, 64),
+        segment_bytes,
+        spares_max: rng.below(3) as usize,
+    }
+}

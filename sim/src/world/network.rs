@@ -1,0 +1,289 @@
+//! The network between members: each directed link delays, loses, repeats and reorders on its own.
+//!
+//! A cut stops what is sent while it lasts; what is on its way arrives. Mail is addressed to a machine, not
+//! to a life of it: it is lost on one that is down, and a late copy may reach the next life.
+
+use std::collections::BTreeMap;
+
+use holdfast_core::boundary::Input;
+use holdfast_core::peer::PeerMessage;
+
+use super::World;
+use super::event::Event;
+use crate::marks::Mark;
+use crate::plan::NetworkPlan;
+use crate::rng::Rng;
+
+/// One direction between two members.
+#[derive(Clone, Debug, Default)]
+struct Link {
+    base_ns: u64,
+    /// When the last message arrives; large transfers have a stream of their own.
+    last_ns: u64,
+    last_bulk_ns: u64,
+    clogged_until_ns: u64,
+    /// Cuts that stop it.
+    cuts: u32,
+}
+
+/// A message on its way.
+#[derive(Debug)]
+struct Letter {
+    from: usize,
+    to: usize,
+    message: PeerMessage,
+    /// Lives of sender and receiver when it was sent.
+    from_life: usize,
+    to_life: Option<usize>,
+    sent_ns: u64,
+    is_late: bool,
+}
+
+/// All links, and all that is on them.
+#[derive(Debug)]
+pub struct Network {
+    pub plan: NetworkPlan,
+    rng: Rng,
+    size: usize,
+    /// By sender, then receiver.
+    links: Vec<Link>,
+    letters: Vec<Option<Letter>>,
+    free: Vec<u32>,
+    /// Cuts that keep a member from its clients.
+    clients_cut: Vec<u32>,
+    /// Newest sending time of what has arrived, by link.
+    arrived_sent_ns: Vec<u64>,
+    /// Snapshot transfers seen, by link.
+    transfers: BTreeMap<(usize, usize), u64>,
+}
+
+impl Network {
+    pub fn new(seed: u64, plan: &NetworkPlan, size: usize) -> Network {
+        let mut rng = Rng::named(seed, "network");
+        let (low, high) = plan.base_ns;
+        let link = |rng: &mut Rng| Link { base_ns: rng.log_between(low, high), ..Link::default() };
+        Network {
+            plan: plan.clone(),
+            size,
+            links: (0..size * size).map(|_| link(&mut rng)).collect(),
+            rng,
+            letters: Vec::new(),
+            free: Vec::new(),
+            clients_cut: vec![0; size],
+            arrived_sent_ns: vec![0; size * size],
+            transfers: BTreeMap::new(),
+        }
+    }
+
+    /// Begins or ends a cut of one direction.
+    pub fn cut(&mut self, from: usize, to: usize, on: bool) {
+        let cuts = &mut self.links[from * self.size + to].cuts;
+        *cuts = if on { *cuts + 1 } else { *cuts - 1 };
+    }
+
+    /// Begins or ends a cut between a member and its clients.
+    pub fn cut_clients(&mut self, member: usize, on: bool) {
+        let cuts = &mut self.clients_cut[member];
+        *cuts = if on { *cuts + 1 } else { *cuts - 1 };
+    }
+
+    pub fn reaches_clients(&self, member: usize) -> bool {
+        self.clients_cut[member] == 0
+    }
+
+    pub fn reaches(&self, from: usize, to: usize) -> bool {
+        self.links[from * self.size + to].cuts == 0
+    }
+
+    /// What is sent on a link waits until a moment.
+    pub fn clog(&mut self, from: usize, to: usize, until_ns: u64) {
+        self.links[from * self.size + to].clogged_until_ns = until_ns;
+    }
+
+    /// Everything heals; what is under way stays under way.
+    pub fn heal(&mut self) {
+        let plan = &mut self.plan;
+        (plan.loss, plan.duplicate, plan.late) = (0.0, 0.0, 0.0);
+        plan.keeps_order = true;
+        for link in &mut self.links {
+            link.base_ns = link.base_ns.min(1_000_000);
+            link.clogged_until_ns = 0;
+        }
+    }
+
+    /// When a message that is sent now arrives.
+    fn arrival(&mut self, from: usize, to: usize, now_ns: u64, is_bulk: bool) -> u64 {
+        let link = &mut self.links[from * self.size + to];
+        let tail_ns = -(1.0 - self.rng.unit()).ln() * self.plan.tail * link.base_ns as f64;
+        let mut at_ns = now_ns.max(link.clogged_until_ns) + link.base_ns + tail_ns as u64;
+        let last_ns = if is_bulk { &mut link.last_bulk_ns } else { &mut link.last_ns };
+        if self.plan.keeps_order {
+            at_ns = at_ns.max(*last_ns);
+            *last_ns = at_ns;
+        }
+        at_ns
+    }
+
+    fn put(&mut self, letter: Letter) -> u32 {
+        match self.free.pop() {
+            Some(place) => {
+                self.letters[place as usize] = Some(letter);
+                place
+            }
+            None => {
+                self.letters.push(Some(letter));
+                self.letters.len() as u32 - 1
+            }
+        }
+    }
+
+    fn take(&mut self, place: u32) -> Letter {
+        self.free.push(place);
+        self.letters[place as usize].take().expect("a letter arrives once")
+    }
+}
+
+impl World {
+    /// Takes a message from a member.
+    pub(super) fn send(&mut self, from: usize, to: usize, message: PeerMessage) {
+        self.counts.mails += 1;
+        if let PeerMessage::SnapshotPiece(piece) = &message
+            && let Some(before) = self.network.transfers.insert((from, to), piece.transfer)
+            && before != piece.transfer
+        {
+            self.marks.hit(Mark::SnapshotRepeated);
+        }
+        let network = &mut self.network;
+        let (duplicate, late) = (network.plan.duplicate, network.plan.late);
+        if !network.reaches(from, to) || network.rng.chance(network.plan.loss) {
+            return self.lose(from, to, &message);
+        }
+        if network.rng.chance(duplicate) {
+            self.counts.mails_repeated += 1;
+            self.dispatch(from, to, message.clone(), 0);
+        }
+        if self.network.rng.chance(late) {
+            let (low, high) = self.network.plan.late_ns;
+            let late_ns = self.network.rng.log_between(low, high);
+            self.counts.mails_repeated += 1;
+            self.dispatch(from, to, message.clone(), late_ns);
+        }
+        self.dispatch(from, to, message, 0);
+    }
+
+    fn dispatch(&mut self, from: usize, to: usize, message: PeerMessage, late_ns: u64) {
+        let now_ns = self.now_ns;
+        let (from_life, to_life) = (self.machines[from].life(), self.machines[to].life());
+        let at_ns = match late_ns {
+            0 => self.network.arrival(from, to, now_ns, message.is_bulk()),
+            late_ns => now_ns + late_ns,
+        };
+        let letter = self.network.put(Letter {
+            from,
+            to,
+            message,
+            from_life: from_life.expect("it sends"),
+            to_life,
+            sent_ns: now_ns,
+            is_late: late_ns > 0,
+        });
+        self.at(at_ns, Event::Mail { letter });
+    }
+
+    /// A message is lost; its sender may be told.
+    fn lose(&mut self, from: usize, to: usize, message: &PeerMessage) {
+        self.counts.mails_lost += 1;
+        if matches!(message, PeerMessage::Forward { .. }) {
+            self.marks.hit(Mark::ForwardLost);
+        }
+        self.trace.line(self.now_ns, || format!("m{from} => m{to} is lost: {}", brief(message)));
+        let reports = self.network.plan.reports_loss;
+        if let Some(life) = self.machines[from].life()
+            && self.network.rng.chance(reports)
+        {
+            let pause = self.network.rng.between(100_000, 10_000_000);
+            self.after(pause, Event::Lost { life: life as u32, to: to as u32 });
+        }
+    }
+
+    pub(super) fn on_lost(&mut self, m: usize, to: usize) {
+        let member = self.ids[to];
+        self.give(m, Input::Unreachable { member });
+    }
+
+    pub(super) fn on_mail(&mut self, letter: u32) {
+        let letter = self.network.take(letter);
+        let (from, to) = (letter.from, letter.to);
+        let Some(process) = &self.machines[to].process else {
+            return self.lose(from, to, &letter.message);
+        };
+        if process.disconnected.contains(&self.ids[from]) {
+            return self.lose(from, to, &letter.message);
+        }
+        self.mark_arrival(&letter, process.life);
+        let Letter { message, sent_ns, .. } = letter;
+        self.trace.fold(sent_ns);
+        self.trace.line(self.now_ns, || format!("m{from} => m{to} {}", brief(&message)));
+        let Some(message) = self.pass(message) else { return };
+        self.give(to, Input::Peer { from: self.ids[from], message });
+    }
+
+    /// From hand to hand, or through bytes.
+    fn pass(&mut self, message: PeerMessage) -> Option<PeerMessage> {
+        if !self.network.plan.passes_bytes {
+            return Some(message);
+        }
+        match PeerMessage::decode(message.encode()) {
+            Ok(read) if read == message => Some(read),
+            other => {
+                self.fail("codec", format!("{message:?} is read as {other:?}"));
+                None
+            }
+        }
+    }
+
+    fn mark_arrival(&mut self, letter: &Letter, to_life: usize) {
+        if letter.is_late {
+            self.marks.hit(Mark::LateMail);
+        }
+        if letter.to_life.is_some_and(|life| life != to_life) {
+            self.marks.hit(Mark::MailToNextLife);
+        }
+        if self.machines[letter.from].life() != Some(letter.from_life) {
+            self.marks.hit(Mark::MailOfEarlierLife);
+        }
+        let newest = &mut self.network.arrived_sent_ns[letter.from * self.network.size + letter.to];
+        if letter.sent_ns < *newest && !letter.is_late {
+            self.marks.hit(Mark::MailOvertaken);
+        }
+        *newest = letter.sent_ns.max(*newest);
+    }
+}
+
+/// A message in a few words.
+pub fn brief(message: &PeerMessage) -> String {
+    match message {
+        PeerMessage::Raft(mail) => {
+            let entries = mail.get_entries().len();
+            let refused = if mail.reject { " refused" } else { "" };
+            format!(
+                "{:?} term {} index {} log term {} commit {} entries {entries}{refused}",
+                mail.get_msg_type(),
+                mail.term,
+                mail.index,
+                mail.log_term,
+                mail.commit
+            )
+        }
+        PeerMessage::Forward { commands } => format!("Forward of {} commands", commands.len()),
+        PeerMessage::SnapshotPiece(piece) => {
+            let bytes = piece.bytes.len();
+            let last = if piece.last.is_some() { ", the last" } else { "" };
+            format!(
+                "SnapshotPiece {} of transfer {:x} at entry {}, {bytes} bytes{last}",
+                piece.number, piece.transfer, piece.index
+            )
+        }
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,430 @@
+//! The referee: sees every member at every step, and holds them to what raft promises.
+//!
+//! Each check costs O(1) a message or entry. The decided log is what the first member to apply an index has
+//! there; it goes into `History::log`, and every other member is compared with it (G51). Names G46 to G58
+//! are those of the catalogue of guarantees.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use holdfast_core::base::{LogIndex, MemberId};
+use holdfast_core::boundary::{Effect, Note};
+use holdfast_core::command::{Action, Command};
+use holdfast_core::peer::{Answer, PeerMessage};
+use holdfast_core::raft::Payload;
+use holdfast_core::request::{Alarm, CompactRequest, LeaseGrantRequest, Request};
+use holdfast_core::wal::EntryKind;
+use raft::eraftpb::{Message, MessageType};
+
+use super::World;
+use super::tap::{Held, Tap};
+use crate::check::matching::goes_through_log;
+use crate::history::{Digest, LogEntry, Moment};
+use crate::marks::Mark;
+use crate::oracle::model::Decree;
+
+/// When the entries of a term were seen first: from index `first` on, without gaps.
+#[derive(Debug)]
+struct Births {
+    first: u64,
+    moments: Vec<Moment>,
+}
+
+/// What a member is at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seat {
+    /// Whether it believes to lead.
+    pub leads: bool,
+    pub has_leader: bool,
+    pub term: u64,
+    pub committed: u64,
+    pub applied: u64,
+}
+
+/// What is known of all members, over all their lives.
+#[derive(Debug, Default)]
+pub struct Referee {
+    pub taps: Vec<Tap>,
+    pub seats: Vec<Seat>,
+    /// The life of a member's epoch: the number of its boot record.
+    epochs: BTreeMap<(usize, u64), usize>,
+    births: BTreeMap<u64, Births>,
+    leaders: BTreeMap<u64, usize>,
+    /// Whom a member voted for in a term.
+    votes: BTreeMap<(u64, usize), u64>,
+    candidates: BTreeMap<u64, usize>,
+    digests: BTreeMap<u64, Digest>,
+}
+
+impl Referee {
+    pub fn new(members: usize) -> Referee {
+        Referee {
+            taps: (0..members).map(|_| Tap::default()).collect(),
+            seats: vec![Seat::default(); members],
+            ..Referee::default()
+        }
+    }
+
+    /// A member alone may lose a whole term with its entries, and have another of this number: nobody else
+    /// had to agree, and nothing had left.
+    pub fn forget_terms_above(&mut self, term: u64) {
+        self.births.retain(|known, _| *known <= term);
+    }
+
+    /// A life begins with State at an entry.
+    pub fn begin_life(&mut self, m: usize, applied: u64) {
+        self.seats[m] = Seat { applied, ..Seat::default() };
+    }
+
+    pub fn end_life(&mut self, m: usize) {
+        self.seats[m] = Seat::default();
+    }
+
+    /// The member that leads in the latest term, as far as one believes to.
+    pub fn leader(&self) -> Option<usize> {
+        let leading = (0..self.seats.len()).filter(|m| self.seats[*m].leads);
+        leading.max_by_key(|m| self.seats[*m].term)
+    }
+
+    /// Whether a member believes to lead while another does in a later term.
+    pub fn is_deposed(&self, m: usize) -> bool {
+        self.seats[m].leads && self.leader() != Some(m)
+    }
+
+    fn birth(&mut self, index: u64, term: u64, at: Moment) -> Moment {
+        let births = self.births.entry(term).or_insert(Births { first: index, moments: Vec::new() });
+        let place = index.saturating_sub(births.first) as usize;
+        while births.moments.len() <= place {
+            births.moments.push(at);
+        }
+        births.moments[place]
+    }
+}
+
+impl World {
+    /// Takes what a turn appends into the member's tap, before anything rests on it.
+    pub(super) fn tap_appends(&mut self, m: usize, effects: &[Effect]) {
+        for effect in effects {
+            if let Effect::Append { frames, through } = effect {
+                self.tap(m, frames, through.0);
+            }
+        }
+    }
+
+    fn tap(&mut self, m: usize, frames: &Bytes, through: u64) {
+        let at = self.moment();
+        let before = self.referee.taps[m].last();
+        let taken = match self.referee.taps[m].take(frames, through, &self.history.log) {
+            Ok(taken) => taken,
+            Err(why) => return self.fail("append", format!("m{m}: {why}")),
+        };
+        let life = self.machines[m].life().expect("it asked for the append");
+        if let Some(epoch) = taken.boot {
+            self.referee.epochs.insert((m, epoch), life);
+        }
+        if taken.overwrote {
+            self.marks.hit(Mark::TailOverwritten);
+        }
+        let tap = &self.referee.taps[m];
+        let from = if taken.overwrote || taken.took_snapshot { tap.base().0 } else { before };
+        let fresh: Vec<(u64, u64)> =
+            (from + 1..=tap.last()).filter_map(|index| Some((index, tap.at(index)?.term))).collect();
+        for (index, term) in fresh {
+            self.referee.birth(index, term, at);
+        }
+    }
+
+    fn on_snapshot_installed(&mut self, m: usize) {
+        self.marks.hit(Mark::SnapshotInstalled);
+        if self.slots.iter().any(|slot| slot.is_open_on(m)) {
+            self.marks.hit(Mark::SnapshotUnderWatches);
+        }
+    }
+
+    /// Looks at a member after a turn: how far it is, and what it has applied.
+    pub(super) fn observe(&mut self, m: usize) {
+        let process = self.machines[m].process.as_ref().expect("it took a turn");
+        let gauges = process.node.gauges();
+        let seat = Seat {
+            leads: gauges.is_leader,
+            has_leader: gauges.has_leader,
+            term: gauges.term,
+            committed: gauges.committed,
+            applied: gauges.applied,
+        };
+        let before = std::mem::replace(&mut self.referee.seats[m], seat);
+        if seat.term < before.term || seat.committed < before.committed || seat.applied < before.applied {
+            return self.fail("raft", format!("m{m} goes back from {before:?} to {seat:?}"));
+        }
+        if seat.applied > seat.committed {
+            return self.fail("raft", format!("m{m} has applied beyond its commit index: {seat:?}"));
+        }
+        if seat.leads && !before.leads && self.referee.seats.iter().filter(|seat| seat.leads).count() > 1 {
+            self.marks.hit(Mark::TwoLeaders);
+        }
+        for index in before.applied + 1..=seat.applied {
+            self.observe_applied(m, index);
+            if self.failed.is_some() {
+                return;
+            }
+        }
+        if before.applied + 1 < seat.applied && self.referee.taps[m].base().0 > before.applied {
+            // A snapshot took the place of entries: the State is all there is to compare.
+            self.take_digest(m);
+        }
+    }
+
+    /// G51: what a member applies at an index is what the first one applied there, and a majority keeps it.
+    fn observe_applied(&mut self, m: usize, index: u64) {
+        let decided = self.history.log.len() as u64;
+        let tap = &self.referee.taps[m];
+        let Some(held) = tap.at(index) else {
+            if index <= tap.base().0 && index <= decided {
+                return;
+            }
+            return self.fail("raft", format!("m{m} applied entry {index}, which is not in its log"));
+        };
+        if let Some(known) = self.history.log.get(index as usize - 1) {
+            if !held.is(known) {
+                let what = format!(
+                    "m{m} applied entry {index} of term {}, another member one of term {}",
+                    held.term, known.term
+                );
+                self.fail("state_machine", what);
+            }
+            return;
+        }
+        if index != decided + 1 {
+            return self.fail("raft", format!("m{m} applied entry {index}, {decided} is the last decided"));
+        }
+        let (held, term) = (held.clone(), held.term);
+        let keepers = self.referee.taps.iter().filter(|tap| tap.keeps(index, term)).count();
+        // Members are born with the entries that bring them into the cluster.
+        let is_bootstrap = index <= self.machines.len() as u64 && held.kind == EntryKind::Conf;
+        if keepers < self.plan.quorum() && !is_bootstrap {
+            let what =
+                format!("m{m} applied entry {index} of term {term}, which only {keepers} have on disk");
+            return self.fail("durability", what);
+        }
+        self.decide(m, index, held);
+    }
+
+    fn decide(&mut self, m: usize, index: u64, held: Held) {
+        let at = self.moment();
+        let seen = self.referee.birth(index, held.term, at);
+        let life = self.machines[m].life().expect("it applied");
+        match self.read(&held, life, seen) {
+            Ok(entry) => self.history.log.push(entry),
+            Err(why) => self.fail("append", format!("entry {index}: {why}")),
+        }
+    }
+
+    fn read(&self, held: &Held, applier: usize, seen: Moment) -> Result<LogEntry, String> {
+        let payload = match held.kind {
+            EntryKind::Conf => Payload::Conf(held.data.clone()),
+            EntryKind::Normal if held.data.is_empty() => Payload::Empty,
+            EntryKind::Normal => Payload::Command(held.data.clone()),
+        };
+        let (id, decree, life) = match &payload {
+            Payload::Empty | Payload::Conf(_) => (None, Decree::Nothing, applier),
+            Payload::Command(bytes) => {
+                let command = Command::decode(bytes.clone()).map_err(|error| error.0.to_owned())?;
+                let id = command.header.id;
+                let proposer = self.number_of(id.member).ok_or(format!("{id:?} is of no member"))?;
+                let life = self.referee.epochs.get(&(proposer, id.epoch));
+                (Some(id), decree(command.action), *life.ok_or(format!("{id:?} is of no life"))?)
+            }
+        };
+        Ok(LogEntry { term: held.term, id, decree, payload, life, seen })
+    }
+
+    /// Looks at what a member sends, after `lies` have been told.
+    pub(super) fn observe_send(&mut self, m: usize, message: &PeerMessage) {
+        let rests_on_nothing = matches!(
+            message,
+            PeerMessage::Ping
+                | PeerMessage::Answer { answer: Answer::NotLeader, .. }
+                | PeerMessage::SnapshotAck { .. }
+        );
+        if !rests_on_nothing && !self.referee.taps[m].is_booted() {
+            return self
+                .fail("durability", format!("m{m} sends {message:?} before its boot record is durable"));
+        }
+        let PeerMessage::Raft(mail) = message else { return };
+        let kind = mail.get_msg_type();
+        if mail.from != self.ids[m].0 {
+            return self.fail("raft", format!("m{m} sends in the name of {:x}: {mail:?}", mail.from));
+        }
+        let is_pre = matches!(kind, MessageType::MsgRequestPreVote | MessageType::MsgRequestPreVoteResponse);
+        let hard = self.referee.taps[m].durable_hard();
+        if !is_pre && mail.term > hard.term.0 {
+            let what = format!("m{m} sends in term {}, but {hard:?} is on its disk: {mail:?}", mail.term);
+            return self.fail("durability", what);
+        }
+        match kind {
+            MessageType::MsgAppend => {
+                self.observe_leader(m, mail.term);
+                self.observe_entries(mail);
+            }
+            MessageType::MsgHeartbeat | MessageType::MsgSnapshot | MessageType::MsgTimeoutNow => {
+                self.observe_leader(m, mail.term);
+            }
+            MessageType::MsgRequestVote => {
+                let other = self.referee.candidates.insert(mail.term, m);
+                if other.is_some_and(|other| other != m) {
+                    self.marks.hit(Mark::SplitVote);
+                }
+                self.observe_vote(m, mail.term, mail.from);
+            }
+            MessageType::MsgRequestVoteResponse if !mail.reject => self.observe_vote(m, mail.term, mail.to),
+            MessageType::MsgAppendResponse if !mail.reject => self.observe_ack(m, mail),
+            _ => {}
+        }
+    }
+
+    /// When a leader's entries were seen first: its mail may leave before its own append does.
+    fn observe_entries(&mut self, mail: &Message) {
+        let at = self.moment();
+        let fresh = mail.get_entries().iter().filter(|entry| entry.term == mail.term);
+        for entry in fresh {
+            self.referee.birth(entry.index, entry.term, at);
+        }
+    }
+
+    /// G46: at most one leader a term.
+    fn observe_leader(&mut self, m: usize, term: u64) {
+        let known = *self.referee.leaders.entry(term).or_insert(m);
+        if known != m {
+            self.fail("election", format!("m{known} and m{m} lead in term {term}"));
+        }
+    }
+
+    /// G47: one vote a term, kept over crashes; G54: and on disk before it is given.
+    fn observe_vote(&mut self, m: usize, term: u64, to: u64) {
+        let known = *self.referee.votes.entry((term, m)).or_insert(to);
+        if known != to {
+            return self.fail("election", format!("m{m} votes for {known:x} and {to:x} in term {term}"));
+        }
+        let hard = self.referee.taps[m].durable_hard();
+        let is_kept = hard.term.0 > term || (hard.term.0 == term && hard.vote == MemberId(to));
+        if !is_kept {
+            let what = format!("m{m} votes for {to:x} in term {term}, but {hard:?} is on its disk");
+            self.fail("durability", what);
+        }
+    }
+
+    /// G54: an acknowledged entry is on disk. A reply of an earlier term may have been slow to leave: what
+    /// it acknowledged can be overwritten meanwhile.
+    fn observe_ack(&mut self, m: usize, mail: &Message) {
+        let tap = &self.referee.taps[m];
+        if mail.term == tap.newest_term() && !tap.is_durable(mail.index) {
+            let what = format!(
+                "m{m} acknowledges entry {} in term {}, which is not on its disk",
+                mail.index, mail.term
+            );
+            self.fail("durability", what);
+        }
+    }
+
+    pub(super) fn observe_note(&mut self, m: usize, note: &Note) {
+        match note {
+            Note::BecameLeader { term } => {
+                self.trace.line(self.now_ns, || format!("m{m} leads in term {term}"));
+                self.observe_leader(m, *term);
+                self.observe_completeness(m, *term);
+                self.counts.leaders += 1;
+                let waits = |op: &crate::history::Op| op.answer.is_none() && goes_through_log(&op.request);
+                let mut asked = self.clients.iter().filter_map(|client| client.waits_for());
+                if asked.any(|op| waits(&self.history.ops[op as usize])) {
+                    self.marks.hit(Mark::LeaderChangeUnderWrite);
+                }
+            }
+            Note::LeaseExpired { id } => {
+                let is_grant = |entry: &&LogEntry| matches!(&entry.decree, Decree::Request(Request::LeaseGrant(grant)) if grant.id.0 == *id);
+                let granted = self.history.log.iter().rev().find(is_grant);
+                if granted.is_some_and(|entry| self.referee.leaders.get(&entry.term) != Some(&m)) {
+                    self.marks.hit(Mark::LeaseExpiredOnSecondLeader);
+                }
+            }
+            Note::SnapshotInstalled { .. } => self.on_snapshot_installed(m),
+            Note::PeerRefused { from, what } => {
+                self.fail("peer", format!("m{m} refuses what {from:x} says: {what}"));
+            }
+            Note::CheckpointWritten { .. } => self.counts.checkpoints += 1,
+            _ => {}
+        }
+    }
+
+    /// G50: what is decided is in the log of every later leader. One entry stands for all before it, since
+    /// equal entries have equal logs before them.
+    fn observe_completeness(&mut self, m: usize, term: u64) {
+        let Some(last) = self.history.log.last().filter(|last| last.term < term) else { return };
+        let (index, wanted) = (self.history.log.len() as u64, last.term);
+        let tap = &self.referee.taps[m];
+        if index > tap.base().0 && tap.term_of(index) != Some(wanted) {
+            let what = format!(
+                "m{m} leads in term {term} without entry {index} of term {wanted}, which is decided: it has {:?}",
+                tap.term_of(index)
+            );
+            self.fail("election", what);
+        }
+    }
+
+    /// G48: where two logs have an entry of the same index and term, they are equal up to there.
+    pub(super) fn check_log_matching(&mut self) {
+        for a in 0..self.machines.len() {
+            for b in 0..a {
+                if let Some(what) = mismatch(&self.referee.taps[a], &self.referee.taps[b]) {
+                    return self.fail("log_matching", format!("m{a} and m{b}: {what}"));
+                }
+            }
+        }
+    }
+
+    /// Digest of a member's whole State, to be compared with others, other lives and a replay.
+    pub(super) fn take_digest(&mut self, m: usize) {
+        let Some(process) = self.machines[m].process.as_ref().filter(|p| !p.node.is_applying()) else {
+            return;
+        };
+        let LogIndex(applied) = process.node.state().applied;
+        let (hash, life) = (process.node.state().hash(), process.life);
+        let digest = Digest { life, at: self.moment(), applied, hash };
+        self.history.digests.push(digest);
+        let known = *self.referee.digests.entry(applied).or_insert(digest);
+        if known.hash != hash {
+            let what = format!(
+                "State after entry {applied} is {hash:016x} on m{m} in life {life} and {:016x} in life {}",
+                known.hash, known.life
+            );
+            self.fail("state_hash", what);
+        }
+    }
+}
+
+fn mismatch(a: &Tap, b: &Tap) -> Option<String> {
+    let from = a.base().0.max(b.base().0) + 1;
+    let to = a.last().min(b.last());
+    let mut must_agree = false;
+    for index in (from..=to).rev() {
+        let (mine, theirs) = (a.at(index)?, b.at(index)?);
+        must_agree |= mine.term == theirs.term;
+        if must_agree && (mine.term != theirs.term || mine.data != theirs.data) {
+            return Some(format!("entry {index} differs, terms {} and {}", mine.term, theirs.term));
+        }
+    }
+    None
+}
+
+/// A command in the model's words.
+fn decree(action: Action) -> Decree {
+    Decree::Request(match action {
+        Action::Put(put) => Request::Put(put),
+        Action::DeleteRange(delete) => Request::DeleteRange(delete),
+        Action::Txn(txn) => Request::Txn(txn),
+        Action::Compact { revision } => Request::Compact(CompactRequest { revision, physical: false }),
+        Action::LeaseGrant { id, ttl } => Request::LeaseGrant(LeaseGrantRequest { id, ttl }),
+        Action::LeaseRevoke { id } => Request::LeaseRevoke { id },
+        Action::Alarm { activate: true, alarm: Alarm::NoSpace, .. } => return Decree::NoSpace,
+        Action::Alarm { .. } | Action::Publish { .. } => return Decree::Nothing,
+    })
+}
