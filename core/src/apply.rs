@@ -141,6 +141,11 @@ impl Applier {
             Action::LeaseRevoke { id: lease } if state.leases.exists(lease) => {
                 Run::Revoke(lease, RevokeRun::new(lease))
             }
+            // Entries of a term begin with its leader's first one: a later term in the log has a later leader,
+            // whose leases these are.
+            Action::LeaseExpire { id: lease, term: of } if of == term && state.leases.exists(lease) => {
+                Run::Revoke(lease, RevokeRun::new(lease))
+            }
             small => {
                 let (result, change) = apply_small(state, small);
                 return Ok(Some(Applied { index, term, id, result: Some(result), change }));
@@ -171,7 +176,10 @@ fn check_alarms(state: &State, action: &Action) -> Result<(), Status> {
     let (grows, writes) = match action {
         Action::Put(_) | Action::LeaseGrant { .. } => (true, true),
         Action::Txn(txn) => (has_put(txn), true),
-        Action::DeleteRange(_) | Action::Compact { .. } | Action::LeaseRevoke { .. } => (false, true),
+        Action::DeleteRange(_)
+        | Action::Compact { .. }
+        | Action::LeaseRevoke { .. }
+        | Action::LeaseExpire { .. } => (false, true),
         Action::Alarm { .. } | Action::Publish { .. } => (false, false),
     };
     if writes && state.has_alarm(Alarm::Corrupt) {
@@ -191,7 +199,7 @@ fn apply_small(state: &mut State, action: Action) -> (Result<Response, Status>, 
             Ok(()) => (Ok(Response::LeaseGrant { header, id, ttl }), Change::Granted { id, ttl }),
             Err(status) => (Err(status), Change::None),
         },
-        Action::LeaseRevoke { .. } => (Err(Status::LeaseNotFound), Change::None),
+        Action::LeaseRevoke { .. } | Action::LeaseExpire { .. } => (Err(Status::LeaseNotFound), Change::None),
         Action::Alarm { activate, member, alarm } => {
             let touched = match (activate, alarm) {
                 (_, Alarm::None) => false,

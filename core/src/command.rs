@@ -6,7 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::base::{LeaseId, MemberId};
+use crate::base::{LeaseId, MemberId, Term};
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::request::{
     Alarm, Compare, CompareResult, CompareTarget, CompareUnion, DeleteRangeRequest, PutRequest, RangeRequest,
@@ -52,6 +52,12 @@ pub enum Action {
     LeaseRevoke {
         id: LeaseId,
     },
+    /// A lease ran out on the leader of `term`. Without effect in an entry of a later term: that term's leader
+    /// may have renewed the lease meanwhile, and knows best (etcd #15247).
+    LeaseExpire {
+        id: LeaseId,
+        term: Term,
+    },
     Alarm {
         activate: bool,
         member: MemberId,
@@ -80,6 +86,8 @@ mod kind {
     // 10 ClusterVersionSet, 11 DowngradeInfoSet, 12 StateVersionSet, 13 Authenticate, 14 AuthEnable,
     // 15 AuthDisable, 16..=22 User{Add,Delete,Get,ChangePassword,GrantRole,RevokeRole,List},
     // 23..=28 Role{Add,Delete,Get,GrantPermission,RevokePermission,List}, 29 AuthStatus
+    /// Not LEASE_REVOKE, as etcd has it: the end that a clock brings is judged otherwise than a client's wish.
+    pub const LEASE_EXPIRE: u8 = 30;
 }
 
 /// One entry of the log, decoded.
@@ -122,6 +130,7 @@ impl Action {
             Action::Compact { .. } => kind::COMPACT,
             Action::LeaseGrant { .. } => kind::LEASE_GRANT,
             Action::LeaseRevoke { .. } => kind::LEASE_REVOKE,
+            Action::LeaseExpire { .. } => kind::LEASE_EXPIRE,
             Action::Alarm { .. } => kind::ALARM,
             Action::Publish { .. } => kind::PUBLISH,
         }
@@ -154,6 +163,9 @@ fn encode_action(e: &mut Encoder<'_>, action: &Action) {
         Action::LeaseRevoke { id } => {
             e.i64(id.0);
         }
+        Action::LeaseExpire { id, term } => {
+            e.i64(id.0).u64(term.0);
+        }
         Action::Alarm { activate, member, alarm } => {
             e.bool(*activate).u64(member.0).u8(encode_alarm(*alarm));
         }
@@ -171,6 +183,7 @@ fn decode_action(kind: u8, d: &mut Decoder) -> Result<Action, DecodeError> {
         kind::COMPACT => Action::Compact { revision: d.i64()? },
         kind::LEASE_GRANT => Action::LeaseGrant { id: LeaseId(d.i64()?), ttl: d.i64()? },
         kind::LEASE_REVOKE => Action::LeaseRevoke { id: LeaseId(d.i64()?) },
+        kind::LEASE_EXPIRE => Action::LeaseExpire { id: LeaseId(d.i64()?), term: Term(d.u64()?) },
         kind::ALARM => {
             Action::Alarm { activate: d.bool()?, member: MemberId(d.u64()?), alarm: decode_alarm(d.u8()?)? }
         }

@@ -45,6 +45,7 @@ fn samples() -> Vec<Command> {
         Action::Compact { revision: 9 },
         Action::LeaseGrant { id: LeaseId(4), ttl: 60 },
         Action::LeaseRevoke { id: LeaseId(4) },
+        Action::LeaseExpire { id: LeaseId(-4), term: Term(9) },
         Action::Alarm { activate: true, member: MemberId(3), alarm: Alarm::Corrupt },
         Action::Publish { member: MemberId(3), name: "n".into(), client_urls: vec!["http://a:1".into()] },
     ];

@@ -31,6 +31,7 @@ mod commit;
 mod figures;
 mod incoming;
 mod lead;
+mod leases;
 mod membership;
 mod open;
 mod peers;

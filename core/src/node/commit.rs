@@ -59,13 +59,6 @@ impl Node {
         }
     }
 
-    /// The leader's first entry is applied: leases run from here with their full time (LEASE-14).
-    fn on_term_started(&mut self, now: Instant) {
-        if self.consensus.is_leader() && self.state.applied_term == self.consensus.term() {
-            self.deadlines.promote(now, &self.state.leases, self.config.election_timeout_ns());
-        }
-    }
-
     /// The membership is another one.
     fn on_conf_applied(&mut self, now: Instant, command: &ConfCommand, effects: &mut Vec<Effect>) {
         let member = command.change.member_id();

@@ -3,10 +3,6 @@
 use super::Node;
 use crate::base::Instant;
 use crate::boundary::{Effect, Note};
-use crate::command::Action;
-
-/// Expired leases revoked in one turn (LEASE-13).
-const REVOKES_IN_A_TURN_MAX: usize = 16;
 
 impl Node {
     /// What only a leader does, and what changes when leadership does.
@@ -25,14 +21,7 @@ impl Node {
         if self.deadlines.is_primary() && (!leads || self.state.applied_term < self.consensus.term()) {
             self.deadlines.demote();
         }
-        if leads && self.deadlines.is_primary() {
-            let mut work = self.limits.work_max;
-            let leases = &self.state.leases;
-            for id in self.deadlines.expired(now, leases, REVOKES_IN_A_TURN_MAX, &mut work) {
-                effects.push(Effect::Note(Note::LeaseExpired { id: id.0 }));
-                self.propose_as_leader(now, Action::LeaseRevoke { id });
-            }
-        }
+        self.tend_leases(now, effects);
         self.publish(now);
         self.ask_promotions(now, effects);
         self.flush_proposals(effects);

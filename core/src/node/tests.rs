@@ -4,6 +4,8 @@ use bytes::Bytes;
 
 use std::collections::BTreeMap;
 
+mod leases;
+
 use super::*;
 use crate::admit::AdmitConfig;
 use crate::base::LeaseId;

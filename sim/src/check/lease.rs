@@ -76,7 +76,7 @@ fn check_not_early(
 ) -> Result<(), Violation> {
     for i in expiries {
         let entry = &history.log[*i];
-        let Decree::Request(Request::LeaseRevoke { id }) = &entry.decree else { continue };
+        let Decree::Expire { id, .. } = &entry.decree else { continue };
         let Some(granted) = truth.model.at(*i).lease_granted_at(*id) else { continue };
         let grant = renewals.iter().find(|renewal| renewal.granted == Some(granted));
         if grant.is_none_or(|grant| grant.answered.seq > entry.seen.seq) {

@@ -15,7 +15,7 @@ pub type Places = Vec<Option<usize>>;
 /// Ops and entries, put together.
 pub struct Matched {
     pub places: Places,
-    /// Entries (from 0) that take a lease away and that no client asked for: it ran out.
+    /// Entries (from 0) that end a lease whose time is over, and take effect.
     pub expiries: Vec<usize>,
 }
 
@@ -127,19 +127,19 @@ fn unanswered(history: &History, ops: &[usize], mine: &[usize], owned: &mut [boo
     }
 }
 
-/// Every entry belongs to somebody; the end of a lease may be the node's own doing.
+/// Every entry belongs to somebody; the ends of leases are the leader's own doing.
 fn check_owners(history: &History, truth: &Truth, owned: &[bool]) -> Result<Vec<usize>, Violation> {
     let mut expiries = Vec::new();
     for (i, entry) in history.log.iter().enumerate() {
-        let Decree::Request(request) = &entry.decree else { continue };
-        if owned[i] || truth.repeats[i] {
-            continue;
+        match &entry.decree {
+            _ if owned[i] || truth.repeats[i] => {}
+            Decree::Expire { term, .. } if *term == entry.term => expiries.push(i),
+            Decree::Request(request) => {
+                let what = format!("entry {} is nobody's, or of one who was refused: {request:?}", i + 1);
+                return Err(Violation { check: "write", what, at: entry.seen });
+            }
+            Decree::Nothing | Decree::NoSpace | Decree::Expire { .. } => {}
         }
-        if !matches!(request, Request::LeaseRevoke { .. }) {
-            let what = format!("entry {} is nobody's, or of one who was refused: {request:?}", i + 1);
-            return Err(Violation { check: "write", what, at: entry.seen });
-        }
-        expiries.push(i);
     }
     Ok(expiries)
 }

@@ -18,8 +18,10 @@ use super::{range, txn};
 pub enum Decree {
     /// An entry that clients cannot see: a new term, a membership entry, a member's name.
     Nothing,
-    /// A write of a client, or the end of a lease. A grant has its id and effective TTL filled in.
+    /// A write of a client. A grant has its id and effective TTL filled in.
     Request(Request),
+    /// A lease ran out by the clock of the leader of `term`: void in an entry of another term.
+    Expire { id: LeaseId, term: u64 },
     /// A member is out of space.
     NoSpace,
 }
@@ -71,6 +73,12 @@ impl Model {
             Decree::Nothing => None,
             Decree::NoSpace => {
                 mark.is_full = true;
+                None
+            }
+            Decree::Expire { id, term: of } => {
+                if *of == term {
+                    self.revoke(*id, position);
+                }
                 None
             }
             Decree::Request(request) => Some(self.apply_request(request, position, &mut mark)),

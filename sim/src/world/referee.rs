@@ -424,6 +424,7 @@ fn decree(action: Action) -> Decree {
         Action::Compact { revision } => Request::Compact(CompactRequest { revision, physical: false }),
         Action::LeaseGrant { id, ttl } => Request::LeaseGrant(LeaseGrantRequest { id, ttl }),
         Action::LeaseRevoke { id } => Request::LeaseRevoke { id },
+        Action::LeaseExpire { id, term } => return Decree::Expire { id, term: term.0 },
         Action::Alarm { activate: true, alarm: Alarm::NoSpace, .. } => return Decree::NoSpace,
         Action::Alarm { .. } | Action::Publish { .. } => return Decree::Nothing,
     })
