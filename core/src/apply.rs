@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use crate::base::{LeaseId, LogIndex, MemberId, Term};
 use crate::codec::DecodeError;
-use crate::command::{Action, Command, RequestId};
+use crate::command::{Action, Command, LeaseLeft, RequestId};
 use crate::conf::{ConfChangeKind, ConfCommand};
 use crate::raft::{Committed, Payload};
 use crate::request::{Alarm, Request, Response};
@@ -41,6 +41,10 @@ pub enum Change {
     },
     Revoked {
         id: LeaseId,
+    },
+    /// Seconds left as the log now has them.
+    Checkpointed {
+        items: Vec<LeaseLeft>,
     },
     Published {
         member: MemberId,
@@ -143,11 +147,17 @@ impl Applier {
             }
             // Entries of a term begin with its leader's first one: a later term in the log has a later leader,
             // whose leases these are.
-            Action::LeaseExpire { id: lease, term: of } if of == term && state.leases.exists(lease) => {
+            Action::LeaseExpire { id: lease, granted, term: of }
+                if of == term && state.leases.granted(lease) == Some(granted) =>
+            {
                 Run::Revoke(lease, RevokeRun::new(lease))
             }
+            Action::LeaseCheckpoint { term: of, items } => {
+                let change = apply_checkpoint(state, of == term, items);
+                return Ok(Some(Applied { index, term, id, result: None, change }));
+            }
             small => {
-                let (result, change) = apply_small(state, small);
+                let (result, change) = apply_small(state, index, small);
                 return Ok(Some(Applied { index, term, id, result: Some(result), change }));
             }
         };
@@ -180,6 +190,8 @@ fn check_alarms(state: &State, action: &Action) -> Result<(), Status> {
         | Action::Compact { .. }
         | Action::LeaseRevoke { .. }
         | Action::LeaseExpire { .. } => (false, true),
+        // etcd lets it pass all alarms, and who renews must be answered.
+        Action::LeaseCheckpoint { .. } => (false, false),
         Action::Alarm { .. } | Action::Publish { .. } => (false, false),
     };
     if writes && state.has_alarm(Alarm::Corrupt) {
@@ -191,11 +203,11 @@ fn check_alarms(state: &State, action: &Action) -> Result<(), Status> {
     Ok(())
 }
 
-fn apply_small(state: &mut State, action: Action) -> (Result<Response, Status>, Change) {
+fn apply_small(state: &mut State, index: LogIndex, action: Action) -> (Result<Response, Status>, Change) {
     let header = Default::default();
     match action {
         Action::Compact { revision } => (apply_compact(state, revision), Change::None),
-        Action::LeaseGrant { id, ttl } => match state.leases.grant(id, ttl) {
+        Action::LeaseGrant { id, ttl } => match state.leases.grant(id, ttl, index) {
             Ok(()) => (Ok(Response::LeaseGrant { header, id, ttl }), Change::Granted { id, ttl }),
             Err(status) => (Err(status), Change::None),
         },
@@ -216,8 +228,21 @@ fn apply_small(state: &mut State, action: Action) -> (Result<Response, Status>, 
             state.members.publish(member, name, client_urls);
             (Ok(Response::MemberList { header, members: Vec::new() }), Change::Published { member })
         }
+        Action::LeaseCheckpoint { .. } => unreachable!("it has no answer"),
         Action::Put(_) | Action::DeleteRange(_) | Action::Txn(_) => unreachable!("these run over turns"),
     }
+}
+
+/// LEASE-15. Leases that are gone, or granted anew, are passed over.
+fn apply_checkpoint(state: &mut State, is_of_this_term: bool, mut items: Vec<LeaseLeft>) -> Change {
+    if !is_of_this_term {
+        return Change::None;
+    }
+    items.retain(|item| state.leases.granted(item.id) == Some(item.granted));
+    for item in &items {
+        state.leases.checkpoint(item.id, item.left_s);
+    }
+    Change::Checkpointed { items }
 }
 
 /// CMP-3: future first, then compacted.

@@ -224,6 +224,8 @@ pub struct Limits {
     pub checkpoint_log_bytes_min: u64,
     /// Log bytes kept in memory behind the applied index for live followers.
     pub log_tail_bytes_max: u64,
+    /// The same while a follower in reach is behind: above it, it is sent the state.
+    pub log_lag_bytes_max: u64,
     /// Distinct revisions in one response to a lagging watcher (etcd: 1000).
     pub watch_revisions_max: u32,
     /// Credit a new watch stream starts with.
@@ -241,6 +243,7 @@ impl Default for Limits {
             checkpoint_piece_bytes_max: 1 << 20,
             checkpoint_log_bytes_min: 128 << 20,
             log_tail_bytes_max: 64 << 20,
+            log_lag_bytes_max: 512 << 20,
             watch_revisions_max: 1000,
             watch_credit_bytes: 1 << 20,
             proposals_max: 5000,

@@ -6,7 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::base::{LeaseId, MemberId, Term};
+use crate::base::{LeaseId, LogIndex, MemberId, Term};
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::request::{
     Alarm, Compare, CompareResult, CompareTarget, CompareUnion, DeleteRangeRequest, PutRequest, RangeRequest,
@@ -52,11 +52,18 @@ pub enum Action {
     LeaseRevoke {
         id: LeaseId,
     },
-    /// A lease ran out on the leader of `term`. Without effect in an entry of a later term: that term's leader
-    /// may have renewed the lease meanwhile, and knows best (etcd #15247).
+    /// The lease that entry `granted` granted ran out on the leader of `term`. Without effect in an entry of a
+    /// later term: that term's leader may have renewed the lease meanwhile, and knows best (etcd #15247).
     LeaseExpire {
         id: LeaseId,
+        granted: LogIndex,
         term: Term,
+    },
+    /// What leases have left by the clock of the leader of `term`. Without effect in an entry of a later term,
+    /// as `LeaseExpire`.
+    LeaseCheckpoint {
+        term: Term,
+        items: Vec<LeaseLeft>,
     },
     Alarm {
         activate: bool,
@@ -71,6 +78,16 @@ pub enum Action {
     },
 }
 
+/// The time of one lease in a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseLeft {
+    pub id: LeaseId,
+    /// The entry that granted it.
+    pub granted: LogIndex,
+    /// 0: it was renewed and has its full time again.
+    pub left_s: i64,
+}
+
 /// Kinds on disk. Numbers are never reused; those without a variant are reserved for etcd's internal
 /// request of that name.
 mod kind {
@@ -80,7 +97,7 @@ mod kind {
     pub const COMPACT: u8 = 4;
     pub const LEASE_GRANT: u8 = 5;
     pub const LEASE_REVOKE: u8 = 6;
-    // 7 LeaseCheckpoint
+    pub const LEASE_CHECKPOINT: u8 = 7;
     pub const ALARM: u8 = 8;
     pub const PUBLISH: u8 = 9;
     // 10 ClusterVersionSet, 11 DowngradeInfoSet, 12 StateVersionSet, 13 Authenticate, 14 AuthEnable,
@@ -131,6 +148,7 @@ impl Action {
             Action::LeaseGrant { .. } => kind::LEASE_GRANT,
             Action::LeaseRevoke { .. } => kind::LEASE_REVOKE,
             Action::LeaseExpire { .. } => kind::LEASE_EXPIRE,
+            Action::LeaseCheckpoint { .. } => kind::LEASE_CHECKPOINT,
             Action::Alarm { .. } => kind::ALARM,
             Action::Publish { .. } => kind::PUBLISH,
         }
@@ -163,8 +181,14 @@ fn encode_action(e: &mut Encoder<'_>, action: &Action) {
         Action::LeaseRevoke { id } => {
             e.i64(id.0);
         }
-        Action::LeaseExpire { id, term } => {
-            e.i64(id.0).u64(term.0);
+        Action::LeaseExpire { id, granted, term } => {
+            e.i64(id.0).u64(granted.0).u64(term.0);
+        }
+        Action::LeaseCheckpoint { term, items } => {
+            e.u64(term.0).list_len(items.len());
+            for LeaseLeft { id, granted, left_s } in items {
+                e.i64(id.0).u64(granted.0).i64(*left_s);
+            }
         }
         Action::Alarm { activate, member, alarm } => {
             e.bool(*activate).u64(member.0).u8(encode_alarm(*alarm));
@@ -183,7 +207,18 @@ fn decode_action(kind: u8, d: &mut Decoder) -> Result<Action, DecodeError> {
         kind::COMPACT => Action::Compact { revision: d.i64()? },
         kind::LEASE_GRANT => Action::LeaseGrant { id: LeaseId(d.i64()?), ttl: d.i64()? },
         kind::LEASE_REVOKE => Action::LeaseRevoke { id: LeaseId(d.i64()?) },
-        kind::LEASE_EXPIRE => Action::LeaseExpire { id: LeaseId(d.i64()?), term: Term(d.u64()?) },
+        kind::LEASE_EXPIRE => {
+            let (id, granted) = (LeaseId(d.i64()?), LogIndex(d.u64()?));
+            Action::LeaseExpire { id, granted, term: Term(d.u64()?) }
+        }
+        kind::LEASE_CHECKPOINT => {
+            let (term, len) = (Term(d.u64()?), d.list_len()?);
+            let mut item = || {
+                let (id, granted) = (LeaseId(d.i64()?), LogIndex(d.u64()?));
+                Ok(LeaseLeft { id, granted, left_s: d.i64()? })
+            };
+            Action::LeaseCheckpoint { term, items: (0..len).map(|_| item()).collect::<Result<_, _>>()? }
+        }
         kind::ALARM => {
             Action::Alarm { activate: d.bool()?, member: MemberId(d.u64()?), alarm: decode_alarm(d.u8()?)? }
         }

@@ -45,7 +45,14 @@ fn samples() -> Vec<Command> {
         Action::Compact { revision: 9 },
         Action::LeaseGrant { id: LeaseId(4), ttl: 60 },
         Action::LeaseRevoke { id: LeaseId(4) },
-        Action::LeaseExpire { id: LeaseId(-4), term: Term(9) },
+        Action::LeaseExpire { id: LeaseId(-4), granted: LogIndex(70), term: Term(9) },
+        Action::LeaseCheckpoint {
+            term: Term(9),
+            items: vec![
+                LeaseLeft { id: LeaseId(-4), granted: LogIndex(70), left_s: 301 },
+                LeaseLeft { id: LeaseId(4), granted: LogIndex(0), left_s: 0 },
+            ],
+        },
         Action::Alarm { activate: true, member: MemberId(3), alarm: Alarm::Corrupt },
         Action::Publish { member: MemberId(3), name: "n".into(), client_urls: vec!["http://a:1".into()] },
     ];

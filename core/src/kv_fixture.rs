@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::base::{KeyValue, LeaseId};
+use crate::base::{KeyValue, LeaseId, LogIndex};
 use crate::check::{RequestLimits, check_request};
 use crate::lease::Leases;
 use crate::mvcc::Mvcc;
@@ -114,7 +114,7 @@ impl Kv {
     }
 
     pub fn grant(&mut self, id: i64) {
-        self.leases.grant(LeaseId(id), 60).expect("a fresh id");
+        self.leases.grant(LeaseId(id), 60, LogIndex(1)).expect("a fresh id");
     }
 
     pub fn revoke(&mut self, id: i64) -> bool {

@@ -2,6 +2,9 @@
 //!
 //! The two never share a struct: a grant is the same on every member, a deadline is one member's clock.
 
+mod checkpoints;
+#[cfg(test)]
+mod checkpoints_tests;
 mod deadlines;
 #[cfg(test)]
 mod deadlines_tests;
@@ -11,11 +14,14 @@ pub use deadlines::{Deadlines, Renewal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use crate::base::{Key, LeaseId};
+use crate::base::{Key, LeaseId, LogIndex};
 use crate::status::Status;
 
 /// Longest TTL that can be asked for, in seconds (LEASE-3).
 pub const TTL_MAX_S: i64 = 9_000_000_000;
+
+/// Time between two checkpoints of a lease where there are any (LEASE-15).
+pub const CHECKPOINT_INTERVAL_NS: u64 = 300 * NS_PER_S;
 
 const NS_PER_S: u64 = 1_000_000_000;
 
@@ -46,7 +52,20 @@ struct Lease {
     ttl_s: i64,
     /// Time left at the last checkpoint; 0 = never checkpointed, or renewed since (LEASE-15).
     remaining_s: i64,
+    granted: LogIndex,
     keys: BTreeSet<Key>,
+}
+
+/// A lease without its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    pub id: LeaseId,
+    pub ttl_s: i64,
+    /// Time left at the last checkpoint; 0 if there is none.
+    pub remaining_s: i64,
+    /// The entry that granted it: tells it from an earlier lease of the same id, of which a leader's word may
+    /// still be on its way. 0 in a lease from a checkpoint file that did not keep it.
+    pub granted: LogIndex,
 }
 
 impl Leases {
@@ -54,18 +73,20 @@ impl Leases {
         Leases::default()
     }
 
-    /// Adds a lease; `ttl_s` is the effective one. Errors: `LeaseExist`, the TTL is left alone (LEASE-4).
-    pub fn grant(&mut self, id: LeaseId, ttl_s: i64) -> Result<(), Status> {
+    /// Adds a lease by entry `granted`; `ttl_s` is the effective one. Errors: `LeaseExist`, the TTL is left alone
+    /// (LEASE-4).
+    pub fn grant(&mut self, id: LeaseId, ttl_s: i64, granted: LogIndex) -> Result<(), Status> {
         if self.exists(id) {
             return Err(Status::LeaseExist);
         }
-        self.restore(id, ttl_s, 0);
+        self.restore(Granted { id, ttl_s, remaining_s: 0, granted });
         Ok(())
     }
 
     /// Puts back a lease that `iter` gave; its keys follow by `attach` as they are read.
-    pub fn restore(&mut self, id: LeaseId, ttl_s: i64, remaining_s: i64) {
-        let fresh = Lease { ttl_s, remaining_s, keys: BTreeSet::new() };
+    pub fn restore(&mut self, lease: Granted) {
+        let Granted { id, ttl_s, remaining_s, granted } = lease;
+        let fresh = Lease { ttl_s, remaining_s, granted, keys: BTreeSet::new() };
         let earlier = self.by_id.insert(id, fresh);
         assert!(earlier.is_none(), "lease {id} is there already");
     }
@@ -84,7 +105,12 @@ impl Leases {
         self.by_id.get(&id).map(|lease| lease.remaining_s)
     }
 
-    /// Records a checkpoint (0 clears it); false if there is no such lease.
+    /// The entry that granted a lease.
+    pub fn granted(&self, id: LeaseId) -> Option<LogIndex> {
+        self.by_id.get(&id).map(|lease| lease.granted)
+    }
+
+    /// Records a checkpoint (0 clears it), whatever was there; false if there is no such lease.
     pub fn checkpoint(&mut self, id: LeaseId, remaining_s: i64) -> bool {
         let Some(lease) = self.by_id.get_mut(&id) else { return false };
         lease.remaining_s = remaining_s;
@@ -132,12 +158,17 @@ impl Leases {
         self.by_id.keys().copied()
     }
 
-    /// `(id, ttl_s, remaining_s)` of the leases behind `after`, ascending by id.
+    /// The leases behind `after`, ascending by id.
     /// All that a checkpoint needs: attachments are read back from the live keys (LEASE-17).
-    pub fn iter(&self, after: Option<LeaseId>) -> impl Iterator<Item = (LeaseId, i64, i64)> {
+    pub fn iter(&self, after: Option<LeaseId>) -> impl Iterator<Item = Granted> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
-        self.by_id.range((from, Unbounded)).map(|(&id, lease)| (id, lease.ttl_s, lease.remaining_s))
+        self.by_id.range((from, Unbounded)).map(|(&id, lease)| Granted {
+            id,
+            ttl_s: lease.ttl_s,
+            remaining_s: lease.remaining_s,
+            granted: lease.granted,
+        })
     }
 
     pub fn len(&self) -> usize {
@@ -176,15 +207,16 @@ mod tests {
     #[test]
     fn grant_of_an_id_in_use_is_refused_and_leaves_its_ttl() {
         let mut leases = Leases::new();
-        assert_eq!(leases.grant(LeaseId(-7), 10), Ok(()));
-        assert_eq!(leases.grant(LeaseId(-7), 99), Err(Status::LeaseExist));
+        assert_eq!(leases.grant(LeaseId(-7), 10, LogIndex(4)), Ok(()));
+        assert_eq!(leases.grant(LeaseId(-7), 99, LogIndex(5)), Err(Status::LeaseExist));
         assert_eq!(leases.ttl(LeaseId(-7)), Some(10));
+        assert_eq!(leases.granted(LeaseId(-7)), Some(LogIndex(4)));
     }
 
     #[test]
     fn keys_come_in_ascending_order_whatever_the_order_of_attaching() {
         let mut leases = Leases::new();
-        leases.grant(LeaseId(1), 10).expect("a fresh id");
+        leases.grant(LeaseId(1), 10, LogIndex(4)).expect("a fresh id");
         for text in ["c", "a", "b", "a"] {
             assert!(leases.attach(LeaseId(1), &key(text)));
         }
@@ -208,15 +240,15 @@ mod tests {
     fn iteration_and_restore_keep_every_id_there_can_be() {
         let mut leases = Leases::new();
         for (place, id) in [i64::MIN, -1, 1, i64::MAX].into_iter().enumerate() {
-            leases.grant(LeaseId(id), 10 + place as i64).expect("a fresh id");
+            leases.grant(LeaseId(id), 10 + place as i64, LogIndex(9 + place as u64)).expect("a fresh id");
         }
         assert!(leases.checkpoint(LeaseId(-1), 4));
         assert!(!leases.checkpoint(LeaseId(2), 4));
         let mut copy = Leases::new();
         let mut after = None;
-        while let Some((id, ttl_s, remaining_s)) = leases.iter(after).next() {
-            copy.restore(id, ttl_s, remaining_s);
-            after = Some(id);
+        while let Some(lease) = leases.iter(after).next() {
+            copy.restore(lease);
+            after = Some(lease.id);
         }
         assert_eq!(copy, leases);
         assert_eq!(copy.len(), 4);

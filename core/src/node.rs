@@ -260,6 +260,7 @@ impl Node {
             || self.watch.has_work(&self.state.kv)
             || self.is_compaction_runnable()
             || self.checkpoint.has_work()
+            || self.deadlines.wants_reset()
             || (self.consensus.is_leader() && self.proposals.has_queued())
     }
 

@@ -76,8 +76,9 @@ pub struct Reads {
     confirmed: VecDeque<(LogIndex, Vec<Read>)>,
     /// May run.
     jobs: VecDeque<Job>,
-    /// Keep-alives of leases past their deadline whose revoke is not applied yet (LEASE-10).
-    expiring: Vec<Read>,
+    /// Keep-alives of leases past their deadline whose revoke is not applied yet (LEASE-10), or whose
+    /// checkpoint is not reset yet (LEASE-15).
+    held: Vec<Read>,
     ticks: u64,
 }
 
@@ -247,7 +248,7 @@ impl Reads {
             });
         };
         expire(&mut self.queued);
-        expire(&mut self.expiring);
+        expire(&mut self.held);
         self.confirmed.iter_mut().for_each(|(_, reads)| expire(reads));
     }
 
@@ -281,13 +282,13 @@ impl Reads {
             let (_, reads) = self.confirmed.pop_front().expect("just seen");
             self.jobs.extend(reads.into_iter().map(Job::new));
         }
-        if !self.expiring.is_empty() {
-            let again = std::mem::take(&mut self.expiring);
+        if !self.held.is_empty() {
+            let again = std::mem::take(&mut self.held);
             let (waiting, gone) = again.into_iter().partition(|read| match read.query {
-                Query::KeepAlive(id) => state.leases.exists(id) && deadlines.is_primary(),
+                Query::KeepAlive(id) => state.leases.exists(id) && deadlines.is_held(id, here.now),
                 _ => false,
             });
-            self.expiring = waiting;
+            self.held = waiting;
             self.jobs.extend(gone.into_iter().map(Job::new));
         }
         while *work > 0
@@ -298,7 +299,7 @@ impl Reads {
             match job.step(here, deadlines, &mut left) {
                 Progress::Done(result) => answers.push((job.read.caller, Told::Done(result))),
                 Progress::More => self.jobs.push_back(job),
-                Progress::Expiring => self.expiring.push(job.read),
+                Progress::Held => self.held.push(job.read),
                 Progress::NotLeader => match job.read.caller {
                     // Whoever leads now is asked in its turn.
                     Caller::Local(_) => self.queued.push(job.read),
@@ -313,8 +314,8 @@ impl Reads {
 enum Progress {
     Done(Result<Response, Status>),
     More,
-    /// A lease is past its deadline: wait for its revoke.
-    Expiring,
+    /// A renewal is not decided: wait for the revoke of its lease, or for the reset of a checkpoint.
+    Held,
     /// Leadership was lost between the round and now.
     NotLeader,
 }
@@ -371,7 +372,7 @@ fn start(query: &Query, now: Instant, state: &State, deadlines: &mut Deadlines) 
         Query::KeepAlive(id) => match deadlines.renew(*id, now, &state.leases) {
             Renewal::Ok(ttl) => done(Response::LeaseKeepAlive { header, id: *id, ttl }),
             Renewal::Unknown => done(Response::LeaseKeepAlive { header, id: *id, ttl: 0 }),
-            Renewal::Expiring => Err(Progress::Expiring),
+            Renewal::Expiring | Renewal::Resetting => Err(Progress::Held),
         },
         Query::TimeToLive { id, keys } => {
             let Some(granted_ttl) = state.leases.ttl(*id) else {

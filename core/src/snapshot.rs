@@ -13,6 +13,7 @@ use crate::boundary::CheckpointStep;
 use crate::checkpoint::{Header, Writer};
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::command::{decode_alarm, encode_alarm};
+use crate::lease::Granted;
 use crate::mvcc::{Mvcc, Record, Resume};
 use crate::peer::{decode_member, encode_member};
 use crate::seen::Seen;
@@ -24,9 +25,11 @@ mod kind {
     /// Everything that is not a list: revisions, version, what was seen.
     pub const META: u8 = 1;
     pub const MEMBERS: u8 = 2;
-    pub const LEASES: u8 = 3;
+    /// Leases without the entries that granted them; read, not written.
+    pub const LEASES_WITHOUT_GRANT: u8 = 3;
     /// A batch of history in (main, sub) order.
     pub const HISTORY: u8 = 4;
+    pub const LEASES: u8 = 5;
 }
 
 /// Leases in one record.
@@ -136,12 +139,12 @@ fn encode_members(state: &State) -> BytesMut {
     buffer
 }
 
-fn encode_leases(batch: &[(LeaseId, i64, i64)]) -> BytesMut {
+fn encode_leases(batch: &[Granted]) -> BytesMut {
     let mut buffer = BytesMut::new();
     let mut e = Encoder(&mut buffer);
     e.list_len(batch.len());
-    for (id, ttl, remaining) in batch {
-        e.i64(id.0).i64(*ttl).i64(*remaining);
+    for Granted { id, ttl_s, remaining_s, granted } in batch {
+        e.i64(id.0).i64(*ttl_s).i64(*remaining_s).u64(granted.0);
     }
     buffer
 }
@@ -168,9 +171,11 @@ impl Restorer {
         match (kind, &mut self.state) {
             (kind::META, state @ None) => *state = Some(decode_meta(&mut d)?),
             (kind::MEMBERS, Some(state)) => decode_members(&mut d, state)?,
-            (kind::LEASES, Some(state)) => {
+            (kind::LEASES | kind::LEASES_WITHOUT_GRANT, Some(state)) => {
                 for _ in 0..d.list_len()? {
-                    state.leases.restore(LeaseId(d.i64()?), d.i64()?, d.i64()?);
+                    let (id, ttl_s, remaining_s) = (LeaseId(d.i64()?), d.i64()?, d.i64()?);
+                    let granted = LogIndex(if kind == kind::LEASES { d.u64()? } else { 0 });
+                    state.leases.restore(Granted { id, ttl_s, remaining_s, granted });
                 }
             }
             (kind::HISTORY, Some(state)) => {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::base::{LogIndex, MemberId, Term};
-use crate::lease::Leases;
+use crate::lease::{Granted, Leases};
 use crate::members::Members;
 use crate::mvcc::{HashRun, Mvcc};
 use crate::request::{Alarm, Header};
@@ -70,9 +70,13 @@ impl State {
             }
         };
         hash.fold(&format!("{kv_hash} {} {}", self.kv.revision(), self.kv.compact_revision()));
-        for (id, ttl, remaining) in self.leases.iter(None) {
+        for Granted { id, ttl_s, remaining_s, granted } in self.leases.iter(None) {
             let keys: Vec<_> = self.leases.keys(id).collect();
-            hash.fold(&format!("{id} {ttl} {remaining} {keys:?}"));
+            hash.fold(&format!("{id} {ttl_s} {remaining_s} {keys:?}"));
+            // A lease whose checkpoint file did not say so keeps the digest that it had.
+            if granted > LogIndex(0) {
+                hash.fold(&format!("granted {granted}"));
+            }
         }
         hash.fold(&format!("{:?} {:?} {:?}", self.members, self.alarms, self.seen));
         hash.fold(&format!("{} {} {}", self.applied, self.applied_term, self.version));

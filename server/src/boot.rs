@@ -6,7 +6,7 @@ use holdfast_core::base::Instant;
 use holdfast_core::boundary::Limits;
 use holdfast_core::check::RequestLimits;
 use holdfast_core::checkpoint::Checkpoints;
-use holdfast_core::lease::ttl_min_s;
+use holdfast_core::lease::{self, ttl_min_s};
 use holdfast_core::members::Bootstrap;
 use holdfast_core::node::{Boot, BootError, Config, Node, Start};
 use holdfast_core::recover::{self, Found, RecoverError, Recovered};
@@ -122,6 +122,7 @@ fn node_config(config: &ServerConfig, limits: Limits, identity: Identity) -> Con
         election_ticks,
         pre_vote: config.pre_vote,
         watch_progress_ns: nanos(config.watch_progress_notify_interval),
+        lease_checkpoint_ns: config.lease_checkpoint.then_some(lease::CHECKPOINT_INTERVAL_NS),
         admit: holdfast_core::admit::AdmitConfig {
             limits: RequestLimits { txn_ops_max: u32::try_from(config.max_txn_ops).unwrap_or(u32::MAX) },
             request_bytes_max: usize::try_from(config.max_request_bytes).unwrap_or(usize::MAX),

@@ -286,6 +286,43 @@ fn lease_that_ends_early_or_never_is_found() {
 }
 
 #[test]
+fn checkpoint_that_promises_too_little_or_all_is_found() {
+    let told = |history: &History| -> Vec<(usize, usize)> {
+        let items = |i: usize| match &history.log[i].decree {
+            Decree::Checkpoint { items, .. } => items.clone(),
+            _ => Vec::new(),
+        };
+        let all = (0..history.log.len()).flat_map(|i| items(i).into_iter().enumerate().map(move |x| (i, x)));
+        all.filter(|(_, (_, item))| item.left_s > 0).map(|(i, (place, _))| (i, place)).collect()
+    };
+    let set = |history: &mut History, (i, place): (usize, usize), left_s: i64| {
+        let Decree::Checkpoint { items, .. } = &mut history.log[i].decree else { unreachable!("just found") };
+        std::mem::replace(&mut items[place].left_s, left_s)
+    };
+    refused(&["lease_checkpoint"], |history, rng| {
+        let told = told(history);
+        if told.is_empty() {
+            return false;
+        }
+        let at = *rng.pick(&told);
+        set(history, at, 9);
+        check(history).is_err()
+    });
+    refused(&["lease_checkpoint"], |history, _| {
+        // Two seconds less. Not each has a renewal that was acknowledged and is the last.
+        told(history).into_iter().any(|at| {
+            let before = set(history, at, 1);
+            set(history, at, (before - 2).max(1));
+            let is_found = check(history).is_err();
+            if !is_found {
+                set(history, at, before);
+            }
+            is_found
+        })
+    });
+}
+
+#[test]
 fn order_against_real_time_is_found() {
     refused(&["real_time"], |history, rng| {
         // An unanswered request takes the place of an answered one: it was asked when that was long done.

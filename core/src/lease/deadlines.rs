@@ -4,8 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Leases, NS_PER_S};
+use super::checkpoints::Checkpoints;
+use super::{Granted, Leases, NS_PER_S};
 use crate::base::{Instant, LeaseId};
+use crate::command::LeaseLeft;
 
 /// Expired leases let out in one window, and the window (LEASE-13: 500 each 500 ms).
 const REVOKES_PER_WINDOW_MAX: u32 = 500;
@@ -31,6 +33,9 @@ pub enum Renewal {
     /// Past its deadline, not revoked yet: the caller waits until it is, or until leadership is lost
     /// (LEASE-10).
     Expiring,
+    /// It has its full time here, but the log still says less (or is about to): the caller waits until that
+    /// is reset, or a next leader could end the lease early (LEASE-15).
+    Resetting,
 }
 
 /// Deadlines of all leases while this member leads; nothing while it does not.
@@ -39,6 +44,8 @@ pub enum Renewal {
 pub struct Deadlines {
     /// TTLs below it are raised: a lease may have been granted under other flags (LEASE-17).
     ttl_min_s: i64,
+    /// Time between two checkpoints of a lease; `None`: there are none.
+    checkpoint_ns: Option<u64>,
     primary: Option<Primary>,
 }
 
@@ -52,12 +59,13 @@ struct Primary {
     in_flight: BTreeMap<LeaseId, Instant>,
     window_start: Instant,
     window_count: u32,
+    checkpoints: Checkpoints,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Deadline {
-    ttl_s: i64,
-    expires: Instant,
+pub(super) struct Deadline {
+    pub(super) ttl_s: i64,
+    pub(super) expires: Instant,
     /// `expires`, or when a revoke on its way is tried again.
     due: Instant,
 }
@@ -83,7 +91,12 @@ struct Spread {
 impl Deadlines {
     /// Of a member that does not lead.
     pub fn new(ttl_min_s: i64) -> Deadlines {
-        Deadlines { ttl_min_s, primary: None }
+        Deadlines { ttl_min_s, checkpoint_ns: None, primary: None }
+    }
+
+    /// With the time of long leases told to the log each `interval_ns` (LEASE-15).
+    pub fn with_checkpoints(self, interval_ns: Option<u64>) -> Deadlines {
+        Deadlines { checkpoint_ns: interval_ns, ..self }
     }
 
     pub fn is_primary(&self) -> bool {
@@ -101,6 +114,7 @@ impl Deadlines {
             in_flight: BTreeMap::new(),
             window_start: now,
             window_count: 0,
+            checkpoints: Checkpoints::new(self.checkpoint_ns),
         });
     }
 
@@ -114,6 +128,7 @@ impl Deadlines {
         let ttl_s = ttl_s.max(self.ttl_min_s);
         if let Some(primary) = &mut self.primary {
             primary.set(id, ttl_s, after_s(now, ttl_s));
+            primary.checkpoints.schedule(id, ttl_s, now);
         }
     }
 
@@ -124,6 +139,7 @@ impl Deadlines {
             primary.queue.remove(&(deadline.due, id));
         }
         primary.in_flight.remove(&id);
+        primary.checkpoints.forget(id);
     }
 
     /// Gives a lease its full time from `now`. `leases` must be what was handed to `promote`, as it is now.
@@ -134,7 +150,52 @@ impl Deadlines {
         }
         let primary = self.primary.as_mut().expect("`find` found it there");
         primary.set(id, deadline.ttl_s, after_s(now, deadline.ttl_s));
+        let is_told = leases.remaining(id).is_some_and(|left_s| left_s > 0);
+        if is_told || primary.checkpoints.is_on_its_way(id) {
+            primary.checkpoints.want_reset(id);
+            return Renewal::Resetting;
+        }
         Renewal::Ok(deadline.ttl_s)
+    }
+
+    /// Whether a renewal that was `Expiring` or `Resetting` has to wait on.
+    pub fn is_held(&self, id: LeaseId, now: Instant) -> bool {
+        let Some(primary) = &self.primary else { return false };
+        let is_over = primary.leases.get(&id).is_some_and(|deadline| now >= deadline.expires);
+        is_over || primary.checkpoints.is_reset_pending(id)
+    }
+
+    /// What command `number` is to tell the log: the seconds that leases have left, 0 for those whose renewal
+    /// waits for it. At most `max` leases; empty if there is nothing to tell.
+    pub fn take_checkpoints(
+        &mut self,
+        now: Instant,
+        number: u64,
+        leases: &Leases,
+        max: usize,
+    ) -> Vec<LeaseLeft> {
+        let Some(primary) = &mut self.primary else { return Vec::new() };
+        let due = primary.checkpoints.take_due(now, number, &primary.leases, max);
+        let of = |(id, left_s)| {
+            let granted = leases.granted(id).expect("a lease that is gone has no deadline");
+            LeaseLeft { id, granted, left_s }
+        };
+        due.into_iter().map(of).collect()
+    }
+
+    /// Whether a renewal waits for a reset that `take_checkpoints` has not given yet.
+    pub fn wants_reset(&self) -> bool {
+        self.primary.as_ref().is_some_and(|primary| primary.checkpoints.wants_reset())
+    }
+
+    /// Command `number` of this leader was applied; `items` are the leases it found.
+    pub fn on_checkpoint(&mut self, number: u64, items: &[LeaseLeft], now: Instant) {
+        let Some(primary) = &mut self.primary else { return };
+        for &LeaseLeft { id, left_s, .. } in items {
+            let Some(deadline) = primary.leases.get(&id) else { continue };
+            let left_s = if left_s > 0 { left_s } else { deadline.ttl_s };
+            primary.checkpoints.on_applied(number, id, left_s, now);
+        }
     }
 
     /// Time left in whole seconds, rounded towards zero; negative if expired and not revoked yet.
@@ -207,7 +268,7 @@ impl Deadlines {
     fn visit_next(&mut self, leases: &Leases) -> bool {
         let Some(primary) = &mut self.primary else { return false };
         let Some(promotion) = &mut primary.promotion else { return false };
-        let Some((id, ttl_s, remaining_s)) = leases.iter(promotion.after).next() else {
+        let Some(Granted { id, ttl_s, remaining_s, .. }) = leases.iter(promotion.after).next() else {
             primary.promotion = None;
             return false;
         };
@@ -232,7 +293,9 @@ impl Primary {
             let later_s = spread.take_second(second) - second;
             expires = expires.plus_ns(later_s.saturating_mul(NS_PER_S));
         }
+        let at = promotion.at;
         self.set(id, ttl_s, expires);
+        self.checkpoints.schedule(id, left_s, at);
     }
 
     fn set(&mut self, id: LeaseId, ttl_s: i64, expires: Instant) {

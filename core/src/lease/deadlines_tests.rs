@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Deadlines, Leases, Renewal};
-use crate::base::{Instant, LeaseId};
+use super::{Deadlines, Granted, Leases, Renewal};
+use crate::base::{Instant, LeaseId, LogIndex};
 
 const S: u64 = 1_000_000_000;
 const MS: u64 = S / 1_000;
@@ -16,7 +16,7 @@ fn at(ns: u64) -> Instant {
 fn granted(ttls: &[(i64, i64)]) -> Leases {
     let mut leases = Leases::new();
     for &(id, ttl_s) in ttls {
-        leases.grant(LeaseId(id), ttl_s).expect("a fresh id");
+        leases.grant(LeaseId(id), ttl_s, LogIndex(1)).expect("a fresh id");
     }
     leases
 }
@@ -194,14 +194,14 @@ impl Model {
         self.deadlines.demote();
         self.outstanding.clear();
         self.deadlines.promote(at(self.now), &self.leases, S);
-        for (id, ttl_s, _) in self.leases.iter(None) {
+        for Granted { id, ttl_s, .. } in self.leases.iter(None) {
             self.earliest.insert(id, self.now + (ttl_s as u64 + 1) * S);
         }
     }
 
     fn grant(&mut self) {
         let (id, ttl_s) = (self.random_id(), self.rng.random_range(2..9));
-        if self.leases.grant(id, ttl_s).is_ok() {
+        if self.leases.grant(id, ttl_s, LogIndex(1)).is_ok() {
             self.deadlines.on_grant(id, ttl_s, at(self.now));
             self.earliest.insert(id, self.now + ttl_s as u64 * S);
         }

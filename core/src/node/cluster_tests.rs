@@ -86,6 +86,7 @@ impl Cluster {
             heartbeat_ns: TICK_NS,
             election_ticks: 10,
             pre_vote: true,
+            lease_checkpoint_ns: None,
             watch_progress_ns: 600_000_000_000,
             admit: AdmitConfig {
                 limits: RequestLimits::default(),
@@ -299,6 +300,7 @@ fn a_leader_without_a_quorum_answers_nothing_and_its_successor_everything() {
 fn tight() -> Limits {
     Limits {
         log_tail_bytes_max: 2_000,
+        log_lag_bytes_max: 20_000,
         checkpoint_piece_bytes_max: 1_000,
         checkpoint_log_bytes_min: 40_000,
         work_max: 50,

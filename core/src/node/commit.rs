@@ -3,14 +3,20 @@
 use super::Node;
 use crate::apply::{Applied, Change};
 use crate::base::Instant;
-use crate::boundary::{Effect, Note};
+use crate::boundary::{Effect, Limits, Note};
 use crate::conf::{ConfChangeKind, ConfCommand};
+use crate::raft::Keep;
 
 /// How long a removed member goes on handing out its mail: the others learn from it that the change is
 /// committed (CL-8).
 const LEAVE_NS: u64 = 1_000_000_000;
 
 impl Node {
+    pub(super) fn keep(&self) -> Keep {
+        let Limits { log_tail_bytes_max, log_lag_bytes_max, .. } = self.limits;
+        Keep { tail_bytes_max: log_tail_bytes_max, lag_bytes_max: log_lag_bytes_max }
+    }
+
     /// Takes what consensus has ready and applies it within the turn's work.
     pub(super) fn consensus_and_apply(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let mut work = self.limits.work_max;
@@ -36,13 +42,14 @@ impl Node {
     /// Answers the proposer and tells the volatile parts what changed.
     fn on_applied(&mut self, now: Instant, applied: Applied, effects: &mut Vec<Effect>) {
         let Applied { index, term, id, result, change } = applied;
-        self.consensus.on_applied(index, term, self.limits.log_tail_bytes_max);
+        self.consensus.on_applied(index, term, self.keep());
         match change {
             Change::None => {}
             Change::TermStarted => self.on_term_started(now),
             Change::Conf(command) => self.on_conf_applied(now, &command, effects),
             Change::Granted { id, ttl } => self.deadlines.on_grant(id, ttl, now),
             Change::Revoked { id } => self.deadlines.on_revoke(id),
+            Change::Checkpointed { items } => self.deadlines.on_checkpoint(id.counter, &items, now),
             Change::Published { member } if member == self.id => self.on_published(effects),
             Change::Published { .. } => {}
         }

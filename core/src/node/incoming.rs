@@ -246,7 +246,7 @@ impl Node {
         assert!(state.applied > self.state.applied, "State never goes back");
         self.state = *state;
         self.applier = Default::default();
-        self.consensus.on_applied(index, term, self.limits.log_tail_bytes_max);
+        self.consensus.on_applied(index, term, self.keep());
         self.db_size_bytes = self.db_size_bytes.max(self.state.kv.bytes());
         self.reads.on_state_replaced();
         self.watch.on_store_replaced(&self.state.kv);

@@ -37,6 +37,9 @@ pub struct Config {
     pub pre_vote: bool,
     /// `--watch-progress-notify-interval`.
     pub watch_progress_ns: u64,
+    /// Time between two checkpoints of a lease's remaining time; `None`: there are none, the default
+    /// (`--feature-gates=LeaseCheckpoint`).
+    pub lease_checkpoint_ns: Option<u64>,
     pub admit: AdmitConfig,
     pub limits: Limits,
     /// Who we are: derived at bootstrap, read from the log afterwards.
@@ -156,7 +159,8 @@ impl Node {
             proposals: Proposals::new(epoch),
             reads: Reads::default(),
             watch,
-            deadlines: Deadlines::new(config.admit.lease_ttl_min_s),
+            deadlines: Deadlines::new(config.admit.lease_ttl_min_s)
+                .with_checkpoints(config.lease_checkpoint_ns),
             promotions: Promotions::default(),
             transfers: Transfers::default(),
             cluster: Cluster::default(),

@@ -50,6 +50,11 @@ impl Proposals {
         Proposals { epoch, counter: 0, queued: VecDeque::new(), waiting: BTreeMap::new() }
     }
 
+    /// The counter of the next proposal.
+    pub fn next_counter(&self) -> u64 {
+        self.counter + 1
+    }
+
     pub fn len(&self) -> usize {
         self.queued.len() + self.waiting.len()
     }

@@ -41,6 +41,7 @@ fn config(limits: Limits) -> Config {
         election_ticks: 10,
         pre_vote: true,
         watch_progress_ns: 600_000_000_000,
+        lease_checkpoint_ns: None,
         admit: AdmitConfig {
             limits: RequestLimits::default(),
             request_bytes_max: 1_572_864,

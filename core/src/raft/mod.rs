@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use raft::eraftpb::{ConfChange, ConfState, Entry, EntryType, Message, MessageType, Snapshot};
-use raft::{GetEntriesContext, RawNode, SnapshotStatus, StateRole, Storage};
+use raft::{GetEntriesContext, ProgressState, RawNode, SnapshotStatus, StateRole, Storage};
 use slog::{Discard, Logger, o};
 
 use crate::base::{LogIndex, Lsn, MemberId, Term};
@@ -45,6 +45,15 @@ pub struct RaftConfig {
     pub pre_vote: bool,
     /// Uncommitted bytes above which raft drops proposals.
     pub uncommitted_bytes_max: u64,
+}
+
+/// Log bytes kept in memory behind the applied index.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// For followers that may come back.
+    pub tail_bytes_max: u64,
+    /// While a follower in reach needs them.
+    pub lag_bytes_max: u64,
 }
 
 /// What the log says at open.
@@ -385,16 +394,34 @@ impl Consensus {
         !self.detached && self.raw.has_ready()
     }
 
-    /// Entries up to `index` are in State; at most `tail_bytes_max` of them stay for followers.
-    pub fn on_applied(&mut self, index: LogIndex, term: Term, tail_bytes_max: u64) {
+    /// Entries up to `index` are in State; what `keep` allows of them stays for followers.
+    pub fn on_applied(&mut self, index: LogIndex, term: Term, keep: Keep) {
         if self.detached {
             return;
         }
         self.raw.advance_apply_to(index.0);
-        let keep = if self.is_alone() { 0 } else { tail_bytes_max };
-        let tail = self.raw.mut_store();
-        tail.on_applied(index.0, term.0);
-        tail.truncate_to(index.0, keep);
+        let tail_bytes_max = if self.is_alone() { 0 } else { keep.tail_bytes_max };
+        self.raw.mut_store().on_applied(index.0, term.0);
+        if self.raw.store().exceeds(tail_bytes_max) {
+            let floor = self.needed_by_followers().unwrap_or(u64::MAX);
+            self.raw.mut_store().truncate_to(index.0, tail_bytes_max, floor, keep.lag_bytes_max);
+        }
+    }
+
+    /// The entry before the first one that a follower in reach still needs, or that one being sent the state
+    /// will: without them it would be sent the state again and again under steady writes.
+    fn needed_by_followers(&self) -> Option<u64> {
+        if !self.is_leader() {
+            return None;
+        }
+        let followers = self.raw.raft.prs().iter().filter(|(id, _)| **id != self.config.id.0);
+        let in_reach = followers.filter(|(_, progress)| progress.recent_active);
+        in_reach
+            .map(|(_, progress)| match progress.state {
+                ProgressState::Snapshot => progress.matched.max(progress.pending_snapshot),
+                _ => progress.matched,
+            })
+            .min()
     }
 
     /// Applies a configuration change that `drain` handed out.

@@ -60,10 +60,17 @@ impl Tail {
         }
     }
 
-    /// Forgets entries up to `index`, oldest first, until at most `bytes_max` remain.
-    pub fn truncate_to(&mut self, index: u64, bytes_max: u64) {
+    /// Whether more than this is held.
+    pub fn exceeds(&self, bytes_max: u64) -> bool {
+        self.bytes > bytes_max
+    }
+
+    /// Forgets entries up to `index`, oldest first, until at most `bytes_max` remain; those behind `floor`
+    /// only while more than `lag_bytes_max` remain.
+    pub fn truncate_to(&mut self, index: u64, bytes_max: u64, floor: u64, lag_bytes_max: u64) {
         while let Some(first) = self.entries.front() {
-            if first.index > index || self.bytes <= bytes_max {
+            let most = if first.index > floor { bytes_max.max(lag_bytes_max) } else { bytes_max };
+            if first.index > index || self.bytes <= most {
                 break;
             }
             self.truncated = (first.index, first.term);
@@ -170,7 +177,7 @@ mod tests {
     #[test]
     fn truncation_keeps_the_term_of_the_last_gone_entry() {
         let mut tail = tail(&[(1, 1), (2, 3), (3, 3)]);
-        tail.truncate_to(2, 0);
+        tail.truncate_to(2, 0, 9, 0);
         assert_eq!(tail.first_index(), Ok(3));
         assert_eq!(tail.term(2), Ok(3));
         assert!(matches!(tail.term(1), Err(Error::Store(StorageError::Compacted))));
@@ -179,7 +186,7 @@ mod tests {
     #[test]
     fn truncation_stops_at_the_bytes_to_keep() {
         let mut tail = tail(&[(1, 1), (2, 1), (3, 1)]);
-        tail.truncate_to(3, 2 * ENTRY_OVERHEAD_BYTES);
+        tail.truncate_to(3, 2 * ENTRY_OVERHEAD_BYTES, 9, 0);
         assert_eq!(tail.first_index(), Ok(2));
     }
 }

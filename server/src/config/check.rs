@@ -3,6 +3,7 @@
 
 use super::duration::GoDuration;
 use super::flags::FLAGS;
+use super::gates;
 use super::server::{ClusterState, ServerConfig};
 use super::table::Status;
 use super::url::{Scheme, Url, join};
@@ -43,6 +44,7 @@ pub fn resolve(
     let logs = check_logs(settings)?;
     check_urls(settings)?;
     let (heartbeat_interval, election_timeout) = check_ticks(settings)?;
+    let lease_checkpoint = check_lease_gates(settings, &mut warnings)?;
     check_words(settings)?;
     let mut notes = Vec::new();
     let urls = advertised(settings, default_host, &mut notes);
@@ -69,6 +71,7 @@ pub fn resolve(
         initial_election_tick_advance: settings.bool("initial-election-tick-advance"),
         pre_vote: settings.bool("pre-vote"),
         strict_reconfig_check: settings.bool("strict-reconfig-check"),
+        lease_checkpoint,
         quota_backend_bytes: match settings.int("quota-backend-bytes") {
             0 => Some(QUOTA_BYTES_DEFAULT),
             bytes => u64::try_from(bytes).ok(),
@@ -114,7 +117,7 @@ fn judge_status(settings: &Settings) -> Result<Vec<String>, String> {
             Status::Built | Status::NotYet | Status::NoMeaning(_) => {}
         }
         if let Value::Gates(gates) = value
-            && let Some((gate, enabled)) = gates.first()
+            && let Some((gate, enabled)) = gates.iter().find(|(gate, _)| gates::is_missing(gate))
         {
             return Err(format!("--{}={gate}={enabled} is not supported yet", flag.name));
         }
@@ -190,6 +193,26 @@ fn check_ticks(settings: &Settings) -> Result<(Duration, Duration), String> {
         ));
     }
     Ok((Duration::from_millis(heartbeat_ms), Duration::from_millis(election_ms)))
+}
+
+/// Whether leases are checkpointed. What is checkpointed is in the log, so it always persists: the second gate
+/// changes nothing, and is judged as etcd does so that a configuration which etcd refuses does not start here.
+fn check_lease_gates(settings: &Settings, warnings: &mut Vec<String>) -> Result<bool, String> {
+    let gates = ["LeaseCheckpoint", "LeaseCheckpointPersist"].map(|gate| settings.is_gate_open(gate));
+    match gates {
+        [true, false] => warnings.push(
+            "Detected that checkpointing is enabled without persistence. \
+             Consider enabling feature gate LeaseCheckpointPersist"
+                .to_owned(),
+        ),
+        [false, true] => {
+            return Err("enabling feature gate LeaseCheckpointPersist requires enabling feature gate \
+                        LeaseCheckpoint"
+                .to_owned());
+        }
+        _ => {}
+    }
+    Ok(gates[0])
 }
 
 /// Flags whose values are words that etcd checks after reading.

@@ -3,27 +3,33 @@
 
 use super::number::parse_bool;
 
-/// One gate. None is built; a gate can be named with its default and no other value.
+/// One gate. One that is not built can be named with its default and no other value.
 #[derive(Debug)]
 pub struct Gate {
     pub name: &'static str,
     pub stage: &'static str,
     pub default: bool,
+    pub is_built: bool,
 }
 
 pub const GATES: [Gate; 11] = [
-    Gate { name: "AllAlpha", stage: "ALPHA", default: false },
-    Gate { name: "AllBeta", stage: "BETA", default: false },
-    Gate { name: "CompactHashCheck", stage: "ALPHA", default: false },
-    Gate { name: "FastLeaseKeepAlive", stage: "BETA", default: true },
-    Gate { name: "InitialCorruptCheck", stage: "ALPHA", default: false },
-    Gate { name: "LeaseCheckpoint", stage: "ALPHA", default: false },
-    Gate { name: "LeaseCheckpointPersist", stage: "ALPHA", default: false },
-    Gate { name: "PriorityRequest", stage: "ALPHA", default: false },
-    Gate { name: "SetMemberLocalAddr", stage: "ALPHA", default: false },
-    Gate { name: "StopGRPCServiceOnDefrag", stage: "ALPHA", default: false },
-    Gate { name: "TxnModeWriteWithSharedBuffer", stage: "BETA", default: true },
+    Gate { name: "AllAlpha", stage: "ALPHA", default: false, is_built: false },
+    Gate { name: "AllBeta", stage: "BETA", default: false, is_built: false },
+    Gate { name: "CompactHashCheck", stage: "ALPHA", default: false, is_built: false },
+    Gate { name: "FastLeaseKeepAlive", stage: "BETA", default: true, is_built: false },
+    Gate { name: "InitialCorruptCheck", stage: "ALPHA", default: false, is_built: false },
+    Gate { name: "LeaseCheckpoint", stage: "ALPHA", default: false, is_built: true },
+    Gate { name: "LeaseCheckpointPersist", stage: "ALPHA", default: false, is_built: true },
+    Gate { name: "PriorityRequest", stage: "ALPHA", default: false, is_built: false },
+    Gate { name: "SetMemberLocalAddr", stage: "ALPHA", default: false, is_built: false },
+    Gate { name: "StopGRPCServiceOnDefrag", stage: "ALPHA", default: false, is_built: false },
+    Gate { name: "TxnModeWriteWithSharedBuffer", stage: "BETA", default: true, is_built: false },
 ];
+
+/// Whether a gate is not built, hence cannot be other than it is by default.
+pub fn is_missing(name: &str) -> bool {
+    GATES.iter().any(|gate| gate.name == name && !gate.is_built)
+}
 
 /// Gates given other than they are by default, in the order given; the last word on a gate counts.
 pub fn parse(text: &str) -> Result<Vec<(&'static str, bool)>, String> {

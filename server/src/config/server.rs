@@ -48,6 +48,8 @@ pub struct ServerConfig {
     pub pre_vote: bool,
     /// `--strict-reconfig-check`
     pub strict_reconfig_check: bool,
+    /// `--feature-gates=LeaseCheckpoint`
+    pub lease_checkpoint: bool,
 
     /// `--quota-backend-bytes`: 2 GiB when it was 0, None (no quota) when it was below.
     pub quota_backend_bytes: Option<u64>,

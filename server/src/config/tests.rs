@@ -246,12 +246,29 @@ fn refusals_exit_with_1() {
         (vec!["--", "x"], "\"x\" is not a valid flag"),
         (vec!["--config-file=/none"], "open /none: no such file"),
         (
-            vec!["--feature-gates=LeaseCheckpoint=true"],
-            "--feature-gates=LeaseCheckpoint=true is not supported yet",
+            vec!["--feature-gates=LeaseCheckpoint=true,CompactHashCheck=true"],
+            "--feature-gates=CompactHashCheck=true is not supported yet",
+        ),
+        (
+            vec!["--feature-gates=LeaseCheckpointPersist=true"],
+            "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint",
         ),
     ] {
         assert_eq!(exit_line(&arguments), (1, text.to_owned()), "{arguments:?}");
     }
+}
+
+#[test]
+fn leases_are_checkpointed_if_asked_for() {
+    assert!(!config(&[]).lease_checkpoint);
+    let both = config(&["--feature-gates=LeaseCheckpoint=true,LeaseCheckpointPersist=true"]);
+    assert!(both.lease_checkpoint);
+    let one = config(&["--feature-gates=LeaseCheckpoint=true"]);
+    assert!(one.lease_checkpoint);
+    assert_eq!(one.warnings.len(), both.warnings.len() + 1);
+    let warning = "Detected that checkpointing is enabled without persistence. Consider enabling feature gate \
+                   LeaseCheckpointPersist";
+    assert!(one.warnings.iter().any(|text| text == warning), "{:?}", one.warnings);
 }
 
 #[test]

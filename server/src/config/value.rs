@@ -100,6 +100,12 @@ impl Settings {
         self.given.get(name)
     }
 
+    /// Whether a feature gate is open. Only of gates that are closed by default.
+    pub fn is_gate_open(&self, name: &str) -> bool {
+        let given = self.given("feature-gates");
+        matches!(given, Some(Value::Gates(gates)) if gates.contains(&(name, true)))
+    }
+
     fn value(&self, name: &str) -> Value {
         let flag = super::table::find(name).expect("callers name flags of the table");
         self.given.get(name).cloned().unwrap_or_else(|| flag.default_value())

@@ -1,6 +1,7 @@
 //! Leases against true time: none dies early, none lives on for ever.
 
 use holdfast_core::base::LeaseId;
+use holdfast_core::command::LeaseLeft;
 use holdfast_core::request::{Request, Response};
 
 use super::matching::Matched;
@@ -36,6 +37,7 @@ pub fn check(
 ) -> Result<(), Violation> {
     let renewals = renewals(history, matched, floors);
     check_not_early(history, truth, &matched.expiries, &renewals, checked)?;
+    check_told(history, truth, &renewals, checked)?;
     check_remaining(history, &renewals)?;
     check_not_late(history, truth)
 }
@@ -76,26 +78,13 @@ fn check_not_early(
 ) -> Result<(), Violation> {
     for i in expiries {
         let entry = &history.log[*i];
-        let Decree::Expire { id, .. } = &entry.decree else { continue };
-        let Some(granted) = truth.model.at(*i).lease_granted_at(*id) else { continue };
-        let grant = renewals.iter().find(|renewal| renewal.granted == Some(granted));
-        if grant.is_none_or(|grant| grant.answered.seq > entry.seen.seq) {
-            // Granted while the end of an earlier lease of this id was on its way, it falls to that, as in
-            // etcd: an end names its lease by the id alone.
+        let Decree::Expire { id, granted, .. } = &entry.decree else { continue };
+        let granted = *granted as usize;
+        if truth.model.at(*i).lease_granted_at(*id) != Some(granted) {
             continue;
         }
-        for renewal in renewals.iter().filter(|renewal| renewal.id == *id) {
-            let is_of_this = match renewal.granted {
-                Some(place) => place == granted,
-                // Where it may have found another lease of this id, it says nothing of this one.
-                None => {
-                    let end = renewal.decided.min(truth.model.position());
-                    truth.model.grants_within(*id, renewal.floor..=end).eq([granted])
-                }
-            };
-            if !is_of_this || renewal.call.seq > entry.seen.seq {
-                continue;
-            }
+        let of_this = renewals_of(truth, renewals, *id, granted);
+        for renewal in of_this.filter(|renewal| renewal.call.seq <= entry.seen.seq) {
             checked.leases += 1;
             let floor = renewal.ttl as f64 * SECOND_NS * (1.0 - history.terms.drift) - GRAIN_NS;
             let lived = entry.seen.at_ns.saturating_sub(renewal.call.at_ns) as f64;
@@ -113,6 +102,68 @@ fn check_not_early(
         }
     }
     Ok(())
+}
+
+/// What the log is told that a lease has left is less than its TTL, since that needs no telling, and no less
+/// than its renewals promised, or a next leader ends it early (G31).
+fn check_told(
+    history: &History,
+    truth: &Truth,
+    renewals: &[Renewal],
+    checked: &mut Checked,
+) -> Result<(), Violation> {
+    for (i, entry) in history.log.iter().enumerate() {
+        let Decree::Checkpoint { term, items } = &entry.decree else { continue };
+        if truth.repeats[i] || *term != entry.term {
+            continue;
+        }
+        let before = truth.model.at(i);
+        for LeaseLeft { id, granted, left_s } in items.iter().filter(|item| item.left_s > 0) {
+            let granted = granted.0 as usize;
+            let Some(ttl) = before.lease(*id).filter(|_| before.lease_granted_at(*id) == Some(granted))
+            else {
+                continue;
+            };
+            let of_this = renewals_of(truth, renewals, *id, granted);
+            let least_ns = of_this
+                .filter(|renewal| renewal.answered.seq < entry.seen.seq)
+                .map(|renewal| {
+                    let passed = entry.seen.at_ns.saturating_sub(renewal.call.at_ns) as f64;
+                    renewal.ttl as f64 * SECOND_NS - passed * (1.0 + history.terms.drift) - GRAIN_NS
+                })
+                .fold(0.0, f64::max);
+            checked.leases += 1;
+            if *left_s >= ttl || (*left_s as f64) * SECOND_NS < least_ns {
+                let what = format!(
+                    "entry {} says that lease {id} of {ttl} s has {left_s} s left, promised are {:.3} s",
+                    i + 1,
+                    least_ns / SECOND_NS
+                );
+                return Err(Violation { check: "lease_checkpoint", what, at: entry.seen });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Renewals of the lease `id` that was granted at `granted`. One that may have found another lease of this id
+/// says nothing of this one.
+fn renewals_of<'a>(
+    truth: &Truth,
+    renewals: &'a [Renewal],
+    id: LeaseId,
+    granted: usize,
+) -> impl Iterator<Item = &'a Renewal> {
+    renewals.iter().filter(move |renewal| {
+        renewal.id == id
+            && match renewal.granted {
+                Some(place) => place == granted,
+                None => {
+                    let end = renewal.decided.min(truth.model.position());
+                    truth.model.grants_within(id, renewal.floor..=end).eq([granted])
+                }
+            }
+    })
 }
 
 /// What TimeToLive says remains lies between what the renewals guarantee and the whole TTL.

@@ -138,7 +138,7 @@ fn check_owners(history: &History, truth: &Truth, owned: &[bool]) -> Result<Vec<
                 let what = format!("entry {} is nobody's, or of one who was refused: {request:?}", i + 1);
                 return Err(Violation { check: "write", what, at: entry.seen });
             }
-            Decree::Nothing | Decree::NoSpace | Decree::Expire { .. } => {}
+            Decree::Nothing | Decree::NoSpace | Decree::Expire { .. } | Decree::Checkpoint { .. } => {}
         }
     }
     Ok(expiries)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use holdfast_core::base::{KeyRange, LeaseId};
+use holdfast_core::command::LeaseLeft;
 use holdfast_core::request::{
     CompactRequest, Header, LeaseGrantRequest, RangeRequest, Request, RequestOp, Response, TxnRequest,
 };
@@ -20,8 +21,11 @@ pub enum Decree {
     Nothing,
     /// A write of a client. A grant has its id and effective TTL filled in.
     Request(Request),
-    /// A lease ran out by the clock of the leader of `term`: void in an entry of another term.
-    Expire { id: LeaseId, term: u64 },
+    /// The lease of entry `granted` ran out by the clock of the leader of `term`: void in an entry of another
+    /// term, and if the lease is gone.
+    Expire { id: LeaseId, granted: u64, term: u64 },
+    /// What leases have left by the clock of the leader of `term`: clients cannot see it.
+    Checkpoint { term: u64, items: Vec<LeaseLeft> },
     /// A member is out of space.
     NoSpace,
 }
@@ -70,13 +74,14 @@ impl Model {
         mark.term = term;
         let position = self.marks.len();
         let expected = match decree {
-            Decree::Nothing => None,
+            Decree::Nothing | Decree::Checkpoint { .. } => None,
             Decree::NoSpace => {
                 mark.is_full = true;
                 None
             }
-            Decree::Expire { id, term: of } => {
-                if *of == term {
+            Decree::Expire { id, granted, term: of } => {
+                let found = self.at(position - 1).lease_granted_at(*id);
+                if *of == term && found == Some(*granted as usize) {
                     self.revoke(*id, position);
                 }
                 None

@@ -79,6 +79,8 @@ pub struct Plan {
     pub heartbeat_ns: u64,
     pub election_ticks: u32,
     pub watch_progress_ns: u64,
+    /// Time between two checkpoints of what a lease has left; `None`: there are none.
+    pub lease_checkpoint_ns: Option<u64>,
     /// A digest of some member's State is taken each so many turns.
     pub digest_turns: u64,
     /// `None` but in tests of the checkers.
@@ -134,6 +136,12 @@ impl Plan {
             drift,
             heartbeat_ns,
             election_ticks,
+            lease_checkpoint_ns: *Rng::named(seed, "lease checkpoints").pick(&[
+                None,
+                Some(200 * MS),
+                Some(SECOND),
+                Some(3 * SECOND),
+            ]),
             watch_progress_ns: rng.log_between(100 * MS, 20 * SECOND),
             digest_turns: rng.log_between(200, 5000),
             lie: None,
@@ -202,6 +210,7 @@ fn draw_limits(rng: &mut Rng, profile: Profile) -> Limits {
         checkpoint_piece_bytes_max: rng.log_between(512, 1 << 20) as usize,
         checkpoint_log_bytes_min: rng.log_between(4 << 10, 512 << 10),
         log_tail_bytes_max: rng.log_between(1, tail),
+        log_lag_bytes_max: rng.log_between(1, 1 << 20),
         watch_revisions_max: *rng.pick(&[1, 2, 10, 1000]),
         watch_credit_bytes: rng.log_between(1, 1 << 20),
         proposals_max: *rng.pick(&[4, 5000]),

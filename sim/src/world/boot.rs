@@ -49,6 +49,7 @@ fn config(plan: &Plan, m: usize) -> Config {
         name: name(m),
         client_urls: vec![format!("http://m{m}:2379")],
         heartbeat_ns: plan.heartbeat_ns,
+        lease_checkpoint_ns: plan.lease_checkpoint_ns,
         election_ticks: plan.election_ticks,
         pre_vote: true,
         watch_progress_ns: plan.watch_progress_ns,

@@ -424,7 +424,10 @@ fn decree(action: Action) -> Decree {
         Action::Compact { revision } => Request::Compact(CompactRequest { revision, physical: false }),
         Action::LeaseGrant { id, ttl } => Request::LeaseGrant(LeaseGrantRequest { id, ttl }),
         Action::LeaseRevoke { id } => Request::LeaseRevoke { id },
-        Action::LeaseExpire { id, term } => return Decree::Expire { id, term: term.0 },
+        Action::LeaseCheckpoint { term, items } => return Decree::Checkpoint { term: term.0, items },
+        Action::LeaseExpire { id, granted, term } => {
+            return Decree::Expire { id, granted: granted.0, term: term.0 };
+        }
         Action::Alarm { activate: true, alarm: Alarm::NoSpace, .. } => return Decree::NoSpace,
         Action::Alarm { .. } | Action::Publish { .. } => return Decree::Nothing,
     })
