@@ -231,7 +231,9 @@ impl Tap {
                 Held { term, kind, data, through }
             })
             .collect();
-        let kept = self.last_durable();
+        // A received state of another history voids the log, also where its word reached the disk unflushed.
+        let is_replaced = is_older || (self.base.0 > 0 && found.log.base == Some(LogIndex(self.base.0)));
+        let kept = if is_replaced { self.base.0.min(checkpoint.0) } else { self.last_durable() };
         let last = checkpoint.0 + entries.len() as u64;
         // Without the checkpoint that it stands behind, a log is of no use: the member refuses to open.
         let is_useless = found.log.base.is_some_and(|base| base.0 > checkpoint.0);
@@ -256,10 +258,12 @@ impl Tap {
                 self.base.0
             ));
         }
+        // A received state whose name was not flushed is on disk for good with the boot record.
+        let through = if checkpoint.0 > kept { end + 1 } else { 0 };
         *self = Tap {
-            base: (checkpoint.0, checkpoint.1, 0),
+            base: (checkpoint.0, checkpoint.1, through),
             entries,
-            kept: 0,
+            kept,
             durable: self.durable.min(end),
             boot: None,
             hards: VecDeque::from([(end + 1, found.log.hard)]),
