@@ -8,13 +8,16 @@ mod leases;
 
 use super::*;
 use crate::admit::AdmitConfig;
-use crate::base::LeaseId;
+use crate::base::{LeaseId, StreamId};
+use crate::boundary::WatchResponse;
 use crate::check::RequestLimits;
 use crate::members::Bootstrap;
 use crate::memory_disk::MemoryDisk;
 use crate::recover;
 use crate::request::{CompactRequest, LeaseGrantRequest, PutRequest, RangeRequest};
 use crate::wal::{Identity, Layout, LayoutConfig};
+
+mod quirks;
 
 const LAYOUT: LayoutConfig =
     LayoutConfig { first_segment_bytes: 64 << 10, segment_bytes: 64 << 10, spares_max: 1 };
@@ -30,6 +33,8 @@ struct World {
     effects: Effects,
     notes: Vec<Note>,
     replies: BTreeMap<WaiterId, Result<Response, Status>>,
+    /// What watch streams were sent, whichever stream it was.
+    delivered: Vec<WatchResponse>,
 }
 
 fn config(limits: Limits) -> Config {
@@ -86,6 +91,7 @@ impl World {
             effects: Effects::default(),
             notes: Vec::new(),
             replies: BTreeMap::new(),
+            delivered: Vec::new(),
         }
     }
 
@@ -111,28 +117,33 @@ impl World {
         loop {
             self.now = self.now.plus_ns(1_000_000);
             self.node.step(self.now, &mut inputs, &mut self.effects);
-            for effect in self.effects.list.drain(..) {
-                match effect {
-                    Effect::Append { frames, through } => {
-                        self.disk.perform(self.layout.append(&frames, through));
-                        inputs.push(Input::Persisted { through });
-                    }
-                    Effect::Checkpoint(step) => {
-                        self.disk.perform(self.checkpoints.plan(step));
-                        inputs.push(Input::Checkpointed { ok: true });
-                    }
-                    Effect::Reclaim { through } => self.disk.perform(self.layout.reclaim(through)),
-                    Effect::Reply { waiter, result } => {
-                        assert!(self.replies.insert(waiter, result).is_none(), "one reply a caller");
-                    }
-                    Effect::Note(note) => self.notes.push(note),
-                    Effect::Deliver { .. } => {}
-                    Effect::Send { .. } | Effect::Connect { .. } | Effect::Disconnect { .. } => {}
-                    Effect::Halt { why } => panic!("halted: {why}"),
-                }
-            }
+            self.perform(&mut inputs);
             if inputs.is_empty() && self.effects.wake_at.is_none() {
                 return;
+            }
+        }
+    }
+
+    /// Carries out what a turn asked for; completions are the next turn's inputs.
+    fn perform(&mut self, inputs: &mut Vec<Input>) {
+        for effect in self.effects.list.drain(..) {
+            match effect {
+                Effect::Append { frames, through } => {
+                    self.disk.perform(self.layout.append(&frames, through));
+                    inputs.push(Input::Persisted { through });
+                }
+                Effect::Checkpoint(step) => {
+                    self.disk.perform(self.checkpoints.plan(step));
+                    inputs.push(Input::Checkpointed { ok: true });
+                }
+                Effect::Reclaim { through } => self.disk.perform(self.layout.reclaim(through)),
+                Effect::Reply { waiter, result } => {
+                    assert!(self.replies.insert(waiter, result).is_none(), "one reply a caller");
+                }
+                Effect::Note(note) => self.notes.push(note),
+                Effect::Deliver { response, .. } => self.delivered.push(response),
+                Effect::Send { .. } | Effect::Connect { .. } | Effect::Disconnect { .. } => {}
+                Effect::Halt { why } => panic!("halted: {why}"),
             }
         }
     }

@@ -36,7 +36,7 @@ async fn refusal_keeps_code_and_text() {
 }
 
 #[tokio::test]
-async fn oversize_request_is_refused_as_grpc_go_does() {
+async fn q32_oversize_message_is_refused_as_grpc_go_does() {
     let port = Port::open().await;
     let mut kv = port.kv().await;
     let status = kv.put(put("k", vec![0; 2_097_152])).await.expect_err("refused");

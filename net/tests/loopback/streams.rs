@@ -58,7 +58,7 @@ fn assert_ended(status: &Status, expected: status::Status) {
 }
 
 #[tokio::test]
-async fn watch_goes_on_after_half_close() {
+async fn q37_watch_goes_on_after_half_close() {
     let port = Port::open().await;
     let (requests, mut answers) = open(&port).await;
     requests.send(create(false)).expect("open");
@@ -160,7 +160,7 @@ async fn lost_leader_ends_streams_that_asked_for_one() {
 }
 
 #[tokio::test]
-async fn range_stream_comes_in_growing_chunks() {
+async fn q29_range_stream_comes_in_growing_chunks() {
     let port = Port::open().await;
     let mut kv = port.kv().await;
     for key in 0..100 {
