@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::admit::{Admitted, Refusal, admit, raise_alarm};
 use crate::apply::Applier;
-use crate::base::{Instant, MemberId, WaiterId};
+use crate::base::{Instant, LogIndex, MemberId, WaiterId};
 use crate::boundary::{Effect, Effects, Input, Limits, Note};
 use crate::lease::Deadlines;
 use crate::peer::{Caller, PeerMessage};
@@ -61,6 +61,8 @@ pub struct Node {
     /// Volatile: who waits for what.
     proposals: Proposals,
     reads: Reads,
+    /// What was committed when the configuration last changed: an earlier member may have answered for it.
+    reads_from: LogIndex,
     watch: WatchHub,
     deadlines: Deadlines,
     checkpoint: Checkpointing,

@@ -74,6 +74,7 @@ impl Node {
         }
         if !matches!(command.change, ConfChangeKind::UpdatePeerUrls { .. }) {
             self.consensus.apply_conf_change(&command.to_raft());
+            self.reads_from = self.consensus.committed();
         }
         if member == self.id {
             return;

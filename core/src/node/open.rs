@@ -158,6 +158,7 @@ impl Node {
             applier: Applier::default(),
             proposals: Proposals::new(epoch),
             reads: Reads::default(),
+            reads_from: LogIndex(0),
             watch,
             deadlines: Deadlines::new(config.admit.lease_ttl_min_s)
                 .with_checkpoints(config.lease_checkpoint_ns),

@@ -14,7 +14,7 @@ use crate::check::RequestLimits;
 use crate::members::Bootstrap;
 use crate::memory_disk::MemoryDisk;
 use crate::recover;
-use crate::request::{CompactRequest, LeaseGrantRequest, PutRequest, RangeRequest};
+use crate::request::{CompactRequest, DeleteRangeRequest, LeaseGrantRequest, PutRequest, RangeRequest};
 use crate::wal::{Identity, Layout, LayoutConfig};
 
 mod quirks;
@@ -272,4 +272,39 @@ fn nothing_is_answered_before_its_frame_is_durable() {
     inputs.push(Input::Persisted { through });
     world.node.step(world.now, &mut inputs, &mut world.effects);
     assert!(matches!(&world.effects.list[..], [Effect::Reply { waiter: WaiterId(1), result: Ok(_) }]));
+}
+
+#[test]
+fn a_half_applied_delete_holds_up_no_read() {
+    let limits = Limits { work_max: 10, ..Limits::default() };
+    let mut world = World::open(MemoryDisk::default(), Instant(0), limits);
+    world.serve();
+    for i in 0..100 {
+        world.put(&format!("key-{i:02}"), b"v");
+    }
+    let all = || Bytes::from_static(b"\0");
+    let delete = DeleteRangeRequest { key: all(), range_end: all(), prev_kv: false };
+    let mut inputs = vec![Input::Client { waiter: WaiterId(1000), request: Request::DeleteRange(delete) }];
+    for _ in 0..3 {
+        world.node.step(world.now, &mut inputs, &mut world.effects);
+        world.perform(&mut inputs);
+    }
+    assert!(world.node.applier.is_busy());
+    // Linearizable: nobody has been told of the delete.
+    let request = Request::Range(RangeRequest { key: all(), range_end: all(), ..Default::default() });
+    inputs.push(Input::Client { waiter: WaiterId(1001), request: Request::clone(&request) });
+    let mut turns = 0;
+    while !world.replies.contains_key(&WaiterId(1001)) {
+        turns += 1;
+        world.node.step(world.now, &mut inputs, &mut world.effects);
+        world.perform(&mut inputs);
+        assert!(turns < 100, "it is answered");
+    }
+    let Some(Ok(Response::Range(found))) = world.replies.remove(&WaiterId(1001)) else { panic!("a range") };
+    assert_eq!((found.header.revision, found.kvs.len()), (101, 100));
+    assert!(!world.replies.contains_key(&WaiterId(1000)));
+    world.turn(inputs);
+    assert!(world.replies.contains_key(&WaiterId(1000)));
+    let Ok(Response::Range(found)) = world.ask(request) else { panic!("a range") };
+    assert_eq!((found.header.revision, found.kvs.len()), (102, 0));
 }

@@ -541,7 +541,8 @@ impl Consensus {
         entries.unwrap_or_default().iter().map(to_wal_entry).collect()
     }
 
-    fn is_sole_voter(&self) -> bool {
+    /// Whether this member is the whole quorum, by the configuration applied so far.
+    pub fn is_sole_voter(&self) -> bool {
         let voters = self.raw.raft.prs().conf().voters();
         voters.ids().len() == 1 && voters.contains(self.config.id.0)
     }

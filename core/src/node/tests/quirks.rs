@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::boundary::{EventKind, StreamOp, WatchCreate};
-use crate::request::DeleteRangeRequest;
 
 const NS_A_S: u64 = 1_000_000_000;
 
