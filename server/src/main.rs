@@ -1,6 +1,8 @@
 //! The `holdfast` program: flags in, a served member out. Called as `etcd` it is the same.
 
 #[cfg(not(madsim))]
+mod memory;
+#[cfg(not(madsim))]
 mod serve;
 
 #[cfg(not(madsim))]
@@ -18,7 +20,10 @@ fn main() -> std::process::ExitCode {
             println!("{}", text.trim_end());
             ExitCode::SUCCESS
         }
-        Ok(Outcome::Run(config)) => serve::run(*config),
+        Ok(Outcome::Run(config)) => {
+            memory::give_back();
+            serve::run(*config)
+        }
         Err(exit) if exit.code == 2 => {
             eprintln!("{}", exit.text.trim_end());
             ExitCode::from(2)

@@ -144,6 +144,10 @@ impl Server {
         format!("http://127.0.0.1:{}", self.client_port)
     }
 
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
     pub fn directory(&self) -> &Path {
         &self.directory
     }

@@ -14,7 +14,7 @@ use holdfast_net::proto::etcdserverpb as pb;
 use holdfast_tests::client::Client;
 use holdfast_tests::etcd::real_etcd;
 use holdfast_tests::load::{self, Measured, Probe, Watchers};
-use holdfast_tests::process::{Program, Server};
+use holdfast_tests::process::{Program, Server, http_get};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -28,8 +28,12 @@ const RANGE_LIMIT: i64 = 1000;
 const GET_KEYS: u32 = 10_000;
 /// Above what any of this fills; etcd's default is 2 GiB.
 const QUOTA: &str = "--quota-backend-bytes=16000000000";
-/// How long memory is given to come back after a compaction.
+/// How long memory is given to come back before it is looked at.
 const SETTLE: Duration = Duration::from_secs(5);
+/// Keys overwritten between two looks at the checkpoints.
+const OVERWRITE_KEYS: u32 = 20_000;
+/// Rounds of overwriting after which a checkpoint is not waited for any longer.
+const ROUNDS_MAX: u32 = 10;
 /// When a server that does not finish is given up.
 const FINISH_WITHIN: Duration = Duration::from_secs(300);
 
@@ -41,7 +45,7 @@ struct Cli {
     #[arg(value_enum)]
     benches: Vec<Bench>,
     /// Runs of each; medians are printed.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 5)]
     runs: u32,
     /// Keys of the large fillings.
     #[arg(long, default_value_t = 1_000_000)]
@@ -73,7 +77,7 @@ enum Bench {
     Range,
     /// Resident memory: full, overwritten three times, compacted.
     Memory,
-    /// From kill -9 to the first linearizable read.
+    /// From kill -9 to the first linearizable read: right behind a checkpoint, and just before the next.
     Restart,
     /// A compaction of as many old revisions as keys.
     Compact,
@@ -81,7 +85,7 @@ enum Bench {
     Delete,
     /// Revocation of a lease with many keys, and what others feel.
     Revoke,
-    /// Puts while many watchers look elsewhere.
+    /// Puts alone and then while many watchers look elsewhere, on one server.
     Watchers,
 }
 
@@ -98,12 +102,7 @@ async fn measure(bench: Bench, server: &mut Server, cli: &Cli) -> Figures {
         Bench::Compact => compact(server, cli).await,
         Bench::Delete => delete(server, cli).await,
         Bench::Revoke => revoke(server, cli).await,
-        Bench::Watchers => {
-            let watchers = Watchers::start(&server.endpoint(), cli.watchers).await;
-            let figures = put(server, cli).await;
-            drop(watchers);
-            figures
-        }
+        Bench::Watchers => watchers(server, cli).await,
     }
 }
 
@@ -116,13 +115,43 @@ fn loop_figures(measured: &Measured, cpu_s: f64) -> Figures {
     ]
 }
 
-async fn put(server: &Server, cli: &Cli) -> Figures {
+/// The closed loop of puts, and the server's CPU seconds meanwhile.
+async fn puts(server: &Server, cli: &Cli) -> (Measured, f64) {
     let (length, before) = (Duration::from_secs(cli.seconds), server.cpu_s());
     let call = |mut client: Client, index| async move {
         client.put(load::key(index), load::value(index)).await.map(|_| ())
     };
     let measured = load::closed_loops(&server.endpoint(), CLIENTS, length, call).await;
-    loop_figures(&measured, server.cpu_s() - before)
+    (measured, server.cpu_s() - before)
+}
+
+/// Durable writes of the log so far; etcd counts them under the same name.
+fn log_writes(server: &Server) -> f64 {
+    let page = http_get(server.client_port, "/metrics").expect("served");
+    let count =
+        page.lines().find_map(|line| line.strip_prefix("etcd_disk_wal_fsync_duration_seconds_count "));
+    count.expect("counted").parse().expect("a number")
+}
+
+async fn put(server: &Server, cli: &Cli) -> Figures {
+    let before = log_writes(server);
+    let (measured, cpu_s) = puts(server, cli).await;
+    let mut figures = loop_figures(&measured, cpu_s);
+    figures.push(("puts a durable write", measured.calls as f64 / (log_writes(server) - before)));
+    figures
+}
+
+async fn watchers(server: &Server, cli: &Cli) -> Figures {
+    let us_a_call = |(measured, cpu_s): (Measured, f64)| cpu_s * 1e6 / measured.calls as f64;
+    let alone = us_a_call(puts(server, cli).await);
+    let watchers = Watchers::start(&server.endpoint(), cli.watchers).await;
+    let watched = us_a_call(puts(server, cli).await);
+    drop(watchers);
+    vec![
+        ("CPU us/put, alone", alone),
+        ("CPU us/put, watched", watched),
+        ("CPU raised by %", 100.0 * (watched / alone - 1.0)),
+    ]
 }
 
 async fn get(server: &Server, cli: &Cli) -> Figures {
@@ -154,11 +183,10 @@ async fn memory(server: &Server, cli: &Cli) -> Figures {
     let endpoint = server.endpoint();
     let (started, before) = (Instant::now(), server.cpu_s());
     load::fill(&endpoint, (0..cli.keys).collect(), 0).await;
-    let mut figures = vec![
-        ("fill s", started.elapsed().as_secs_f64()),
-        ("fill server CPU s", server.cpu_s() - before),
-        ("RSS MB full", server.rss_mb()),
-    ];
+    let mut figures =
+        vec![("fill s", started.elapsed().as_secs_f64()), ("fill server CPU s", server.cpu_s() - before)];
+    tokio::time::sleep(SETTLE).await;
+    figures.push(("RSS MB full", server.rss_mb()));
     let mut order: Vec<u32> = (0..cli.keys).collect();
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     for _ in 0..3 {
@@ -172,8 +200,46 @@ async fn memory(server: &Server, cli: &Cli) -> Figures {
     figures
 }
 
-async fn restart(server: &mut Server, cli: &Cli) -> Figures {
-    load::fill(&server.endpoint(), (0..cli.keys).collect(), 0).await;
+/// Where a server is between two checkpoints.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    Behind,
+    Before,
+}
+
+/// Names of a holdfast's checkpoints, and whether another is being written; a real etcd has none of ours.
+fn checkpoints(server: &Server) -> (Vec<String>, bool) {
+    let Ok(directory) = std::fs::read_dir(server.directory().join("member/ckpt")) else {
+        return Default::default();
+    };
+    let names = directory.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned());
+    let (finished, unfinished): (Vec<_>, Vec<_>) = names.partition(|name| name.ends_with(".ckpt"));
+    (finished, !unfinished.is_empty())
+}
+
+/// Overwrites and compacts until the server is at `moment`; each key once on a server without checkpoints.
+async fn bring_to(server: &Server, cli: &Cli, moment: Moment) {
+    let (before, _) = checkpoints(server);
+    for round in 0.. {
+        for start in (0..cli.keys).step_by(OVERWRITE_KEYS as usize) {
+            let (finished, is_writing) = checkpoints(server);
+            match moment {
+                Moment::Behind if finished != before => return,
+                Moment::Before if is_writing => return,
+                _ => {}
+            }
+            let end = cli.keys.min(start + OVERWRITE_KEYS);
+            load::fill(&server.endpoint(), (start..end).collect(), 0).await;
+            compact_now(&server.endpoint()).await;
+        }
+        if matches!(server.program(), Program::Etcd(_)) || round == ROUNDS_MAX {
+            return;
+        }
+    }
+}
+
+/// Kills the server; milliseconds from there to the answer of the last key.
+async fn kill_and_read(server: &mut Server, cli: &Cli) -> f64 {
     server.kill();
     let started = Instant::now();
     server.spawn();
@@ -182,11 +248,21 @@ async fn restart(server: &mut Server, cli: &Cli) -> Figures {
         let read = Client::new(&server.endpoint()).get(load::key(cli.keys - 1), 0).await;
         if let Ok(found) = read {
             assert!(found.is_some(), "the last key is lost");
-            return vec![("ms to first read", started.elapsed().as_secs_f64() * 1e3)];
+            return started.elapsed().as_secs_f64() * 1e3;
         }
         assert!(started.elapsed() < FINISH_WITHIN, "{}", server.log_tail());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+async fn restart(server: &mut Server, cli: &Cli) -> Figures {
+    load::fill(&server.endpoint(), (0..cli.keys).collect(), 0).await;
+    bring_to(server, cli, Moment::Behind).await;
+    let behind = kill_and_read(server, cli).await;
+    server.wait_ready();
+    bring_to(server, cli, Moment::Before).await;
+    let before = kill_and_read(server, cli).await;
+    vec![("ms to first read, behind", behind), ("ms to first read, before", before)]
 }
 
 /// Compacts at the current revision and waits until the old revisions are gone.
