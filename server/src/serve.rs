@@ -45,7 +45,7 @@ pub fn run(config: ServerConfig) -> ExitCode {
     match served {
         Ok(ending) => ending.exit(),
         Err(why) => {
-            error!(target: logs::FATAL, error = why, "discovery failed");
+            error!(target: logs::FATAL, error = why, "the server cannot go on");
             ExitCode::FAILURE
         }
     }

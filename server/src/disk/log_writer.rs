@@ -41,6 +41,13 @@ pub enum LogWork {
     },
 }
 
+/// What a disk without room for a segment does to the one who needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FullDisk {
+    Fails,
+    Waits,
+}
+
 /// The log writer's parts.
 pub struct LogWriter<D> {
     pub disk: D,
@@ -66,10 +73,13 @@ impl<D: Disk> LogWriter<D> {
     async fn write_all(&mut self) -> Result<(), String> {
         let leftovers = self.layout.clean_up();
         self.perform(leftovers).await?;
+        // A member that could not write its boot record serves nobody: a full disk is its end.
+        let mut full = FullDisk::Fails;
         while let Some(work) = self.work.recv().await {
             match work {
                 LogWork::Append { frames, through } => {
-                    self.append(&frames, through).await?;
+                    self.append(&frames, through, full).await?;
+                    full = FullDisk::Waits;
                     self.events.send(Event::Persisted(through)).map_err(|_| "the core loop is gone")?;
                     if Instant::now() >= self.spare_at
                         && let Some(ops) = self.layout.prepare()
@@ -92,12 +102,12 @@ impl<D: Disk> LogWriter<D> {
         Ok(())
     }
 
-    async fn append(&mut self, frames: &Bytes, through: Lsn) -> Result<(), String> {
+    async fn append(&mut self, frames: &Bytes, through: Lsn, full: FullDisk) -> Result<(), String> {
         let mut began = Instant::now();
         for op in self.layout.append(frames, through) {
             match &op {
                 DiskOp::Create { .. } => {
-                    self.create(&op).await?;
+                    self.create(&op, full).await?;
                     // The wait for a new segment is not a flush's.
                     began = Instant::now();
                 }
@@ -117,12 +127,12 @@ impl<D: Disk> LogWriter<D> {
         Ok(())
     }
 
-    /// Makes a segment. On a full disk it waits for room: nothing is acknowledged meanwhile, reads go on,
-    /// and an operator who makes room need not restart anything.
-    async fn create(&mut self, op: &DiskOp) -> Result<(), String> {
+    /// Makes a segment. On a disk that fills up it waits for room: nothing is acknowledged meanwhile, reads go
+    /// on, and an operator who makes room need not restart anything.
+    async fn create(&mut self, op: &DiskOp, full: FullDisk) -> Result<(), String> {
         loop {
             match self.disk.perform(op).await {
-                Err(error) if is_disk_full(&error) => {
+                Err(error) if is_disk_full(&error) && full == FullDisk::Waits => {
                     notes::disk_full(&describe(op), &error);
                     tokio::time::sleep(FULL_DISK_PAUSE).await;
                 }

@@ -119,14 +119,32 @@ async fn failed_write_is_the_end_and_reports_nothing_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn full_disk_is_waited_for() {
+async fn disk_that_fills_up_is_waited_for() {
     let mut log = Log::start();
+    log.append();
+    log.persisted().await;
     log.disk.fail(Some(("Create", ErrorKind::StorageFull)));
-    let through = log.append();
-    timeout(Duration::from_secs(30), log.event()).await.expect_err("there is no room");
+    let mut entries = 1;
+    let through = loop {
+        let through = log.append();
+        entries += 1;
+        match timeout(Duration::from_secs(30), log.persisted()).await {
+            Ok(_) => assert!(entries < 1000, "there is room for one segment and a spare"),
+            Err(_) => break through,
+        }
+    };
     log.disk.fail(None);
     assert_eq!(log.persisted().await, through);
-    assert_eq!(log.entries_on_disk(), 1);
+    assert_eq!(log.entries_on_disk(), entries);
+}
+
+#[tokio::test]
+async fn disk_that_is_full_at_the_start_is_the_end() {
+    let mut log = Log::start();
+    log.disk.fail(Some(("Create", ErrorKind::StorageFull)));
+    log.append();
+    let Some(Event::DiskFailed(why)) = log.event().await else { panic!("there is no room") };
+    assert!(why.starts_with("cannot write the log: create wal/0000000000000001.tmp of "), "{why}");
 }
 
 #[tokio::test(start_paused = true)]
