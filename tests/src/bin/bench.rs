@@ -238,8 +238,8 @@ async fn bring_to(server: &Server, cli: &Cli, moment: Moment) {
     }
 }
 
-/// Kills the server; milliseconds from there to the answer of the last key.
-async fn kill_and_read(server: &mut Server, cli: &Cli) -> f64 {
+/// Kills the server; milliseconds from there to the answer of the last key, and CPU seconds it took.
+async fn kill_and_read(server: &mut Server, cli: &Cli) -> (f64, f64) {
     server.kill();
     let started = Instant::now();
     server.spawn();
@@ -248,7 +248,7 @@ async fn kill_and_read(server: &mut Server, cli: &Cli) -> f64 {
         let read = Client::new(&server.endpoint()).get(load::key(cli.keys - 1), 0).await;
         if let Ok(found) = read {
             assert!(found.is_some(), "the last key is lost");
-            return started.elapsed().as_secs_f64() * 1e3;
+            return (started.elapsed().as_secs_f64() * 1e3, server.cpu_s());
         }
         assert!(started.elapsed() < FINISH_WITHIN, "{}", server.log_tail());
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -262,7 +262,12 @@ async fn restart(server: &mut Server, cli: &Cli) -> Figures {
     server.wait_ready();
     bring_to(server, cli, Moment::Before).await;
     let before = kill_and_read(server, cli).await;
-    vec![("ms to first read, behind", behind), ("ms to first read, before", before)]
+    vec![
+        ("ms to first read, behind", behind.0),
+        ("CPU s to first read, behind", behind.1),
+        ("ms to first read, before", before.0),
+        ("CPU s to first read, before", before.1),
+    ]
 }
 
 /// Compacts at the current revision and waits until the old revisions are gone.
@@ -356,7 +361,7 @@ async fn run_bench(bench: Bench, programs: &[Program], cli: &Cli) {
         }
     }
     for name in names {
-        let mut line = format!("{:<9} {name:<24}", format!("{bench:?}").to_lowercase());
+        let mut line = format!("{:<9} {name:<27}", format!("{bench:?}").to_lowercase());
         let medians: Vec<f64> = programs
             .iter()
             .map(|program| median(values.get_mut(&(name, program.name())).expect("measured each run")))
