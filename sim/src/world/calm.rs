@@ -107,8 +107,7 @@ impl World {
         }
         self.check_leader();
         self.check_converged();
-        self.phase = Phase::Last;
-        self.trace.line(self.now_ns, || "last look".to_owned());
+        self.phase = Phase::Return;
         self.black_out("before the last look");
         self.script = self.last_requests().into();
         if let Some(client) = self.clients.first_mut() {
@@ -129,6 +128,8 @@ impl World {
         if !self.healthy().all(is_ready) {
             return self.after(PROBE_NS, Event::Probe);
         }
+        self.phase = Phase::Last;
+        self.trace.line(self.now_ns, || "last look".to_owned());
         self.at(self.now_ns, Event::Think { client: 0 });
         let healthy: Vec<usize> = self.healthy().collect();
         for m in healthy {

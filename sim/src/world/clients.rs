@@ -38,11 +38,11 @@ impl World {
                 (self.choose_member(client), self.workload.next())
             }
             Phase::Storm => return self.begin_calm(),
-            Phase::Last => match self.script.pop_front() {
+            Phase::Last if client == 0 => match self.script.pop_front() {
                 Some(next) => next,
                 None => return self.on_script_done(),
             },
-            Phase::Calm | Phase::Settling | Phase::Over => return,
+            _ => return,
         };
         let Some(life) = self.machines[member].life() else {
             // Connection refused: the request was never sent.

@@ -50,6 +50,8 @@ const TURNS_MAX: u64 = 3_000_000;
 enum Phase {
     Storm,
     Calm,
+    /// All lost power once more, and come back.
+    Return,
     Last,
     /// Everything was asked; watches show the last writes.
     Settling,

@@ -50,7 +50,7 @@ impl Slot {
 impl World {
     pub(super) fn on_stream_op(&mut self, slot: u32) {
         let is_last = self.phase == Phase::Last;
-        if matches!(self.phase, Phase::Calm | Phase::Settling | Phase::Over) {
+        if matches!(self.phase, Phase::Calm | Phase::Return | Phase::Settling | Phase::Over) {
             // Resumed in the last life.
             return self.after(4 * SECOND, Event::StreamOp { slot });
         }
