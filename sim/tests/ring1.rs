@@ -97,6 +97,8 @@ fn check_reach(all: &Harvest) {
     for (what, count) in reached {
         assert!(count > 0, "nothing of this in all seeds: {what}");
     }
+    let missing: Vec<&str> = all.marks.missing().map(|mark| mark.name()).collect();
+    assert!(missing.is_empty(), "marks that no seed hit: {missing:?}");
 }
 
 #[test]

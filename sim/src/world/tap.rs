@@ -231,20 +231,19 @@ impl Tap {
                 Held { term, kind, data, through }
             })
             .collect();
-        // A received state of another history voids the log, also where its word reached the disk unflushed.
-        let is_replaced = is_older || (self.base.0 > 0 && found.log.base == Some(LogIndex(self.base.0)));
-        let kept = if is_replaced { self.base.0.min(checkpoint.0) } else { self.last_durable() };
+        let kept = self.owed(found, checkpoint.0, is_older);
         let last = checkpoint.0 + entries.len() as u64;
         // Without the checkpoint that it stands behind, a log is of no use: the member refuses to open.
-        let is_useless = found.log.base.is_some_and(|base| base.0 > checkpoint.0);
-        if is_useless {
+        if found.log.base.is_some_and(|base| base.0 > checkpoint.0) {
             return Ok(0);
         }
-        if last < kept {
+        // Entries behind one that a leader's checkpoint contradicts could never be decided.
+        if last < kept && !is_older {
             return Err(format!("entry {kept} had been flushed, what is found ends with {last}"));
         }
         if let Some(old) = self.at(kept)
             && kept > checkpoint.0
+            && !is_older
         {
             let new = &entries[(kept - checkpoint.0 - 1) as usize];
             if new.term != old.term || new.data != old.data {
@@ -272,6 +271,17 @@ impl Tap {
         };
         self.newest.commit = LogIndex(0);
         Ok(before.saturating_sub(self.last()))
+    }
+
+    /// Last entry that must be found again. A received state of another history voids the log, also where its
+    /// word reached the disk unflushed.
+    fn owed(&self, found: &Found, checkpoint: u64, is_older: bool) -> u64 {
+        let took_over = self.base.2 > self.durable && checkpoint >= self.base.0;
+        let is_marked = self.base.0 > 0 && found.log.base == Some(LogIndex(self.base.0));
+        match is_older || is_marked || took_over {
+            true => self.base.0.min(checkpoint),
+            false => self.last_durable(),
+        }
     }
 
     fn check_hard(&self, found: HardState) -> Result<(), String> {
