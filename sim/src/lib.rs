@@ -14,6 +14,7 @@ pub mod disk;
 pub mod disk_ops;
 pub mod history;
 pub mod marks;
+pub mod mutants;
 pub mod oracle;
 pub mod plan;
 pub mod replay;

@@ -1,10 +1,12 @@
 //! `holdfast-sim`: seeds by the thousand, one seed again with its trace, the same seed twice.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use holdfast_sim::crash_states::check_crash_states;
+use holdfast_sim::mutants::Hunt;
 use holdfast_sim::plan::Profile;
 use holdfast_sim::run::{Farm, draw, run_plan};
 
@@ -37,6 +39,8 @@ enum Command {
         #[arg(long)]
         last: Option<usize>,
     },
+    /// Plant the catalogue's bugs one by one in a copy of the tree and see which of them seeds find.
+    Mutants(Mutants),
     /// Check recovery on many crash states of log and checkpoints.
     CrashStates {
         #[arg(long, default_value_t = 50_000)]
@@ -68,6 +72,25 @@ struct Many {
     failures: usize,
 }
 
+#[derive(clap::Args)]
+struct Mutants {
+    /// Only those whose name begins so.
+    #[arg(long)]
+    only: Option<String>,
+    /// Seeds to find each.
+    #[arg(long, default_value_t = 10_000)]
+    seeds: u64,
+    /// Base from which the seeds are derived; decimal, or hexadecimal with 0x.
+    #[arg(long, default_value = "1", value_parser = parse_seed)]
+    from: u64,
+    /// Threads.
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Name them and what they do, and plant none.
+    #[arg(long)]
+    list: bool,
+}
+
 fn parse_seed(text: &str) -> Result<u64, String> {
     let parsed = match text.strip_prefix("0x") {
         Some(hex) => u64::from_str_radix(hex, 16),
@@ -88,6 +111,7 @@ fn main() -> ExitCode {
         Command::Run(many) => run(&many, false),
         Command::Twice(many) => run(&many, true),
         Command::Replay { seed, profile, members, last } => replay(seed, profile, members, last),
+        Command::Mutants(mutants) => hunt(&mutants),
         Command::CrashStates { count, from } => crash_states(from, count),
     }
 }
@@ -147,4 +171,51 @@ fn crash_states(from: u64, count: u64) -> ExitCode {
             ExitCode::from(11)
         }
     }
+}
+
+/// Exit code 0: all are found that should be; 1: some live; 2: the hunt could not be made.
+fn hunt(mutants: &Mutants) -> ExitCode {
+    let Mutants { only, seeds, from, jobs, .. } = mutants;
+    let hunt = Hunt { workspace: workspace(), only: only.clone(), seeds: *seeds, base: *from, jobs: *jobs };
+    if mutants.list {
+        return list(&hunt);
+    }
+    match hunt.run(&mut |line| println!("{line}")) {
+        Ok(bag) => {
+            for name in &bag.found_after_all {
+                println!("{name} is found, though its header says that it lives");
+            }
+            for name in &bag.living {
+                println!("{name} lives");
+            }
+            println!("{}", bag.summary);
+            if bag.living.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+        }
+        Err(trouble) => {
+            eprintln!("mutants: {trouble}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn list(hunt: &Hunt) -> ExitCode {
+    match hunt.patches() {
+        Ok(patches) => {
+            for patch in patches {
+                println!("{:48} {}  [{}]", patch.name, patch.what, patch.catalogue);
+            }
+            ExitCode::SUCCESS
+        }
+        Err(trouble) => {
+            eprintln!("mutants: {trouble}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Cargo names this package's folder at run time, which stays right when a checkout is moved.
+fn workspace() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    package.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }

@@ -1,0 +1,236 @@
+//! Mutants: the catalogue's bugs, planted one by one in a copy of the tree. The simulator must find each.
+//!
+//! A simulator that finds nothing proves little; one that finds what was planted shows what it would find.
+//! Outcomes are kept by the content of the patch and of the sources, so that a hunt that was broken off goes
+//! on where it was, and one over unchanged sources costs nothing.
+
+mod patch;
+mod results;
+mod tree;
+mod trial;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+pub use patch::Patch;
+use results::{Key, Outcome, Results, Table};
+pub use tree::Tree;
+use trial::{Trial, Verdict};
+
+/// Sizes of the runs that make up a hunt: most mutants fall in the first, and one that loops shows early.
+const FIRST_RUN_SEEDS: u64 = 50;
+const RUN_SEEDS_MAX: u64 = 2_000;
+/// Of a mutant that lived through its seeds, one in so many is run twice: its traces must be the same.
+const TWICE_EACH: u64 = 50;
+/// Seeds whose time is the measure for all runs.
+const MEASURE_SEEDS: u64 = 200;
+/// The unmutated tree, among the outcomes.
+const CONTROL: &str = "control";
+
+/// A hunt for all mutants, or some.
+#[derive(Clone, Debug)]
+pub struct Hunt {
+    /// Root of the workspace.
+    pub workspace: PathBuf,
+    /// Mutants whose name begins so; all without it.
+    pub only: Option<String>,
+    pub seeds: u64,
+    /// Base from which the seeds are derived.
+    pub base: u64,
+    pub jobs: usize,
+}
+
+/// Why a hunt cannot be made, or not go on.
+#[derive(Debug)]
+pub enum Trouble {
+    Io {
+        path: PathBuf,
+        error: std::io::Error,
+    },
+    /// A file of the hunt is not as it must be.
+    File {
+        path: PathBuf,
+        what: String,
+    },
+    Build {
+        said: String,
+    },
+    Git {
+        said: String,
+    },
+    /// The tree fails without any mutant: nothing can be learned from it.
+    Control {
+        check: String,
+        words: String,
+    },
+    /// No mutant has a name that begins so.
+    NoSuchMutant {
+        only: String,
+    },
+}
+
+impl Trouble {
+    pub fn io(path: &Path, error: std::io::Error) -> Trouble {
+        Trouble::Io { path: path.to_owned(), error }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Io { path, error } => write!(f, "{}: {error}", path.display()),
+            Trouble::File { path, what } => write!(f, "{}: {what}", path.display()),
+            Trouble::Build { said } => write!(f, "the tree cannot be built:\n{said}"),
+            Trouble::Git { said } => write!(f, "git: {said}"),
+            Trouble::Control { check, words } => {
+                write!(f, "the tree without any mutant fails: {check}  {words}")
+            }
+            Trouble::NoSuchMutant { only } => write!(f, "no mutant has a name that begins with {only}"),
+        }
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+/// What a hunt came to.
+#[derive(Clone, Debug, Default)]
+pub struct Bag {
+    /// `killed= of= median_seeds=`
+    pub summary: String,
+    /// Mutants that lived though none of them is known to.
+    pub living: Vec<String>,
+    /// Mutants that were found though they are said to live: their header is out of date.
+    pub found_after_all: Vec<String>,
+}
+
+impl Hunt {
+    /// The mutants that are hunted.
+    pub fn patches(&self) -> Result<Vec<Patch>, Trouble> {
+        let mut patches = Patch::read_all(&self.workspace.join("sim").join("mutants"))?;
+        if let Some(only) = &self.only {
+            patches.retain(|patch| patch.name.starts_with(only.as_str()));
+            if patches.is_empty() {
+                return Err(Trouble::NoSuchMutant { only: only.clone() });
+            }
+        }
+        Ok(patches)
+    }
+
+    /// Plants and hunts each mutant; `say` is told of each. The docs are written if all were hunted.
+    pub fn run(&self, say: &mut dyn FnMut(&str)) -> Result<Bag, Trouble> {
+        let patches = self.patches()?;
+        let folder = self.workspace.join("target").join("mutants");
+        let tree = Tree::refresh(&self.workspace, &folder)?;
+        let mut results = Results::read(folder.join("results.tsv"))?;
+        let seed_takes = self.check_control(&tree, &folder, &mut results, say)?;
+        let mut table = Table::new();
+        for patch in &patches {
+            let key = Key::new(&patch.name, &patch.text, tree.digest, self.base);
+            let outcome = match results.get(&key, self.seeds) {
+                Some(outcome) => outcome.clone(),
+                None => {
+                    let outcome = self.hunt(&tree, patch, &folder, seed_takes)?;
+                    results.record(key, outcome.clone())?;
+                    outcome
+                }
+            };
+            say(&describe(&patch.name, &outcome));
+            table.push((patch, outcome));
+        }
+        if self.only.is_none() {
+            let document = results::document(&table, self.seeds);
+            results::write_document(&self.workspace.join("docs").join("mutants.md"), &document)?;
+        }
+        let named = |is_wanted: &dyn Fn(&Patch, &Outcome) -> bool| {
+            let wanted = table.iter().filter(|(patch, outcome)| is_wanted(patch, outcome));
+            wanted.map(|(patch, _)| patch.name.clone()).collect::<Vec<_>>()
+        };
+        Ok(Bag {
+            summary: results::summary(&table),
+            living: named(&|patch, outcome| patch.survives.is_none() && outcome.killed.is_none()),
+            found_after_all: named(&|patch, outcome| patch.survives.is_some() && outcome.killed.is_some()),
+        })
+    }
+
+    /// The tree as it is must pass what mutants must not; the time that it takes for a seed.
+    fn check_control(
+        &self,
+        tree: &Tree,
+        folder: &Path,
+        results: &mut Results,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Duration, Trouble> {
+        let key = Key::new(CONTROL, "", tree.digest, self.base);
+        if let Some(known) = results.get(&key, self.seeds) {
+            return Ok(Duration::from_secs_f64(known.seconds / known.seeds as f64));
+        }
+        let tool = tree.build()?;
+        let patient = self.trial(tool.clone(), folder, Duration::from_secs(2));
+        let start = Instant::now();
+        let measure = self.seeds.min(MEASURE_SEEDS);
+        patient.run("run", self.base, measure)?;
+        let seed_takes = start.elapsed() / u32::try_from(measure.max(1)).unwrap_or(u32::MAX);
+        let outcome = self.try_seeds(&self.trial(tool, folder, seed_takes))?;
+        say(&describe(CONTROL, &outcome));
+        if let Some((check, words)) = outcome.killed {
+            return Err(Trouble::Control { check, words });
+        }
+        let seconds = outcome.seconds;
+        results.record(key, outcome)?;
+        Ok(Duration::from_secs_f64(seconds / self.seeds.max(1) as f64))
+    }
+
+    fn trial(&self, tool: PathBuf, folder: &Path, seed_takes: Duration) -> Trial {
+        Trial { tool, output: folder.join("output.txt"), jobs: self.jobs, seed_takes }
+    }
+
+    fn hunt(
+        &self,
+        tree: &Tree,
+        patch: &Patch,
+        folder: &Path,
+        seed_takes: Duration,
+    ) -> Result<Outcome, Trouble> {
+        let planted = tree.plant(patch)?;
+        let tool = tree.build();
+        tree.take_out(planted)?;
+        let tool = tool.map_err(|trouble| match trouble {
+            Trouble::Build { said } => {
+                Trouble::File { path: patch.path.clone(), what: format!("it cannot be built:\n{said}") }
+            }
+            other => other,
+        })?;
+        self.try_seeds(&self.trial(tool, folder, seed_takes))
+    }
+
+    /// Runs seeds until something breaks, or all of them.
+    fn try_seeds(&self, trial: &Trial) -> Result<Outcome, Trouble> {
+        let start = Instant::now();
+        let (commit, day) = tree::commit(&self.workspace)?;
+        let (mut tried, mut size, mut killed) = (0, FIRST_RUN_SEEDS, None);
+        let mut base = self.base;
+        while killed.is_none() && tried < self.seeds {
+            let Verdict { seeds, broken } = trial.run("run", base, size.min(self.seeds - tried))?;
+            tried += seeds;
+            killed = broken;
+            base += 1;
+            size = (size * 4).min(RUN_SEEDS_MAX);
+        }
+        if killed.is_none() {
+            killed = trial.run("twice", self.base, self.seeds.div_ceil(TWICE_EACH))?.broken;
+        }
+        Ok(Outcome { seeds: tried, seconds: start.elapsed().as_secs_f64(), killed, commit, day })
+    }
+}
+
+fn describe(name: &str, outcome: &Outcome) -> String {
+    let Outcome { seeds, seconds, killed, .. } = outcome;
+    match killed {
+        Some((check, words)) => {
+            let words: String = words.chars().take(90).collect();
+            format!("{name:48} found  seeds={seeds} s={seconds:.1} {check}  {words}")
+        }
+        None => format!("{name:48} lives  seeds={seeds} s={seconds:.1}"),
+    }
+}

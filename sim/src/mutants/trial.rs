@@ -1,0 +1,115 @@
+//! Seeds run by a built tool, in a process of its own: a mutant may loop, eat memory or abort.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::Trouble;
+
+/// Address space of a run; one that wants more is ended.
+const MEMORY_KIB_MAX: u64 = 8 << 20;
+/// Time that a run may take whatever it was expected to.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How much slower than an unmutated one a run may be.
+const SLOWER_MAX: u32 = 10;
+const POLL: Duration = Duration::from_millis(20);
+
+/// A tool and how to run it.
+pub struct Trial {
+    pub tool: PathBuf,
+    /// Where its output goes.
+    pub output: PathBuf,
+    pub jobs: usize,
+    /// Time that an unmutated tool takes for a seed.
+    pub seed_takes: Duration,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub seeds: u64,
+    /// Kind and name of the check that fired, and its words; `None`: every seed passed.
+    pub broken: Option<(String, String)>,
+}
+
+impl Trial {
+    /// Runs `command` over `seeds` seeds derived from `base`, up to the first failure.
+    pub fn run(&self, command: &str, base: u64, seeds: u64) -> Result<Verdict, Trouble> {
+        let file = File::create(&self.output).map_err(|error| Trouble::io(&self.output, error))?;
+        let limit = format!("ulimit -v {MEMORY_KIB_MAX}; exec \"$0\" \"$@\"");
+        let mut child = Command::new("sh")
+            .args(["-c", &limit])
+            .arg(&self.tool)
+            .args([command, "--failures", "1", "--jobs", &self.jobs.to_string()])
+            .args(["--seeds", &seeds.to_string(), "--from", &base.to_string()])
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| Trouble::io(&self.tool, error))?;
+        let until = Instant::now()
+            + PATIENCE
+            + self.seed_takes * SLOWER_MAX * u32::try_from(seeds).unwrap_or(u32::MAX);
+        let status = loop {
+            if let Some(status) = child.try_wait().map_err(|error| Trouble::io(&self.tool, error))? {
+                break Some(status);
+            }
+            if Instant::now() >= until {
+                let ended = child.kill().and_then(|()| child.wait());
+                ended.map_err(|error| Trouble::io(&self.tool, error))?;
+                break None;
+            }
+            std::thread::sleep(POLL);
+        };
+        let text = read(&self.output)?;
+        Ok(match status {
+            None => Verdict { seeds, broken: Some(("hang".into(), "no end within the time limit".into())) },
+            Some(status) => judge(&text, status.success(), &status.to_string(), seeds),
+        })
+    }
+}
+
+/// Reads what the tool printed.
+fn judge(text: &str, is_success: bool, status: &str, seeds: u64) -> Verdict {
+    let tried = text.lines().rev().find_map(|line| line.strip_prefix("seeds=")).and_then(|rest| {
+        let number = rest.split_whitespace().next()?;
+        number.parse().ok()
+    });
+    let failure = text.lines().find_map(|line| line.strip_prefix("FAIL "));
+    let broken = match (failure, is_success) {
+        (Some(failure), _) => {
+            let (check, words) = failure.split_once("  ").unwrap_or((failure, ""));
+            Some((check.to_owned(), words.to_owned()))
+        }
+        (None, false) => Some(("died".to_owned(), status.to_owned())),
+        (None, true) => None,
+    };
+    Verdict { seeds: tried.unwrap_or(seeds), broken }
+}
+
+fn read(path: &Path) -> Result<String, Trouble> {
+    let bytes = fs::read(path).map_err(|error| Trouble::io(path, error))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_failure_and_the_seeds_tried_are_read() {
+        let text = "FAIL safety/write  Put was lost\n profile  calm\nseeds=17 failed=1 ops=3\n";
+        let verdict = judge(text, false, "exit status: 11", 50);
+        let broken = Some(("safety/write".to_owned(), "Put was lost".to_owned()));
+        assert_eq!(verdict, Verdict { seeds: 17, broken });
+    }
+
+    #[test]
+    fn a_tool_that_dies_is_a_failure_too() {
+        let verdict = judge("", false, "signal: 6 (SIGABRT)", 50);
+        assert_eq!(verdict.broken, Some(("died".to_owned(), "signal: 6 (SIGABRT)".to_owned())));
+        let clean = judge("seeds=50 failed=0\n", true, "exit status: 0", 50);
+        assert_eq!(clean, Verdict { seeds: 50, broken: None });
+    }
+}
