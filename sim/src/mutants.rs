@@ -171,7 +171,7 @@ impl Hunt {
         let measure = self.seeds.min(MEASURE_SEEDS);
         patient.run("run", self.base, measure)?;
         let seed_takes = start.elapsed() / u32::try_from(measure.max(1)).unwrap_or(u32::MAX);
-        let outcome = self.try_seeds(&self.trial(tool, folder, seed_takes))?;
+        let outcome = self.try_seeds(tree, &self.trial(tool, folder, seed_takes))?;
         say(&describe(CONTROL, &outcome));
         if let Some((check, words)) = outcome.killed {
             return Err(Trouble::Control { check, words });
@@ -201,13 +201,12 @@ impl Hunt {
             }
             other => other,
         })?;
-        self.try_seeds(&self.trial(tool, folder, seed_takes))
+        self.try_seeds(tree, &self.trial(tool, folder, seed_takes))
     }
 
     /// Runs seeds until something breaks, or all of them.
-    fn try_seeds(&self, trial: &Trial) -> Result<Outcome, Trouble> {
+    fn try_seeds(&self, tree: &Tree, trial: &Trial) -> Result<Outcome, Trouble> {
         let start = Instant::now();
-        let (commit, day) = tree::commit(&self.workspace)?;
         let (mut tried, mut size, mut killed) = (0, FIRST_RUN_SEEDS, None);
         let mut base = self.base;
         while killed.is_none() && tried < self.seeds {
@@ -220,6 +219,7 @@ impl Hunt {
         if killed.is_none() {
             killed = trial.run("twice", self.base, self.seeds.div_ceil(TWICE_EACH))?.broken;
         }
+        let (commit, day) = (tree.commit.clone(), tree.day.clone());
         Ok(Outcome { seeds: tried, seconds: start.elapsed().as_secs_f64(), killed, commit, day })
     }
 }

@@ -18,6 +18,9 @@ pub struct Tree {
     build: PathBuf,
     /// Digest of everything that decides how a run goes.
     pub digest: u64,
+    /// The commit that it is a copy of, with a plus sign if files differ from it, and its day.
+    pub commit: String,
+    pub day: String,
 }
 
 /// A mutant in the tree; it has to be taken out again.
@@ -46,7 +49,8 @@ impl Tree {
             }
         }
         remove_strangers(&root, &root, &files)?;
-        Ok(Tree { root, build, digest })
+        let (commit, day) = commit(workspace)?;
+        Ok(Tree { root, build, digest, commit, day })
     }
 
     /// Applies a mutant. Errors: it does not apply, with the file and line at which it does not.
@@ -102,8 +106,7 @@ impl Tree {
     }
 }
 
-/// The commit that is checked out, with a plus sign if files differ from it, and its day.
-pub fn commit(workspace: &Path) -> Result<(String, String), Trouble> {
+fn commit(workspace: &Path) -> Result<(String, String), Trouble> {
     let text = git(workspace, &["log", "-1", "--format=%h %cs"])?;
     let (hash, day) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
     let is_clean = git(workspace, &["status", "--porcelain", "--untracked-files=no"])?.is_empty();
