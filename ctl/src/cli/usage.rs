@@ -1,0 +1,108 @@
+//! Help and usage, laid out as cobra does.
+//!
+//! Source: cobra 1.10.2 command.go (defaultUsageFunc), pflag 1.0.10 flag.go (FlagUsages).
+
+use super::find::Path;
+use super::spec::{Flag, Group, Kind, Spec};
+use super::table;
+
+/// Where to read of the flags that all commands have.
+const OPTIONS_HINT: &str = "for a list of global command-line options (applies to all commands).";
+
+/// What `--help` prints.
+pub fn help(program: &str, path: &Path) -> String {
+    let spec = path.spec();
+    let about = if spec.long.is_empty() { spec.about } else { spec.long };
+    format!("{}\n\n{}Use \"{program} options\" {OPTIONS_HINT}\n", about.trim_end(), usage(program, path))
+}
+
+/// What a usage error prints behind its text.
+pub fn usage(program: &str, path: &Path) -> String {
+    let (spec, words) = (path.spec(), path.words(program));
+    let mut out = String::from("Usage:\n");
+    if spec.run.is_some() {
+        let above = &words[..words.len() - spec.name().len()];
+        let flags = if spec.usage.starts_with("completion ") { "" } else { " [flags]" };
+        out.push_str(&format!("  {above}{}{flags}\n", spec.usage));
+    }
+    if !spec.commands.is_empty() {
+        out.push_str(&format!("  {words} [command]\n"));
+    }
+    if !spec.example.is_empty() {
+        out.push_str(&format!("\nExamples:\n{}\n", spec.example));
+    }
+    push_commands(&mut out, spec);
+    let flags = visible_flags(path);
+    if !flags.is_empty() {
+        out.push_str(&format!("\nFlags:\n{}", flag_lines(&flags)));
+    }
+    if !spec.commands.is_empty() {
+        out.push_str(&format!("\nUse \"{words} [command] --help\" for more information about a command.\n"));
+    }
+    out
+}
+
+fn push_commands(out: &mut String, spec: &Spec) {
+    let mut commands = spec.commands.to_vec();
+    commands.sort_by_key(|command| command.name());
+    let line = |command: &&Spec| format!("  {:11} {}\n", command.name(), command.about);
+    if commands.iter().all(|command| command.group.is_none()) {
+        if !commands.is_empty() {
+            let lines: String = commands.iter().copied().map(|command| line(&command)).collect();
+            out.push_str(&format!("\nAvailable Commands:\n{lines}"));
+        }
+        return;
+    }
+    for group in Group::ALL {
+        let of_group = commands.iter().copied().filter(|command| command.group == Some(group));
+        let lines: String = of_group.map(|command| line(&command)).collect();
+        out.push_str(&format!("\n{}\n{lines}", group.title()));
+    }
+}
+
+/// The command's own flags and those of the holders above it; the root's are told by `options`.
+fn visible_flags(path: &Path) -> Vec<&'static Flag> {
+    if path.specs.len() == 1 {
+        return Vec::new();
+    }
+    let own = path.spec().flags.iter();
+    let persistent = path.specs[1..path.specs.len() - 1].iter().filter(|spec| spec.flags_persist);
+    own.chain(persistent.flat_map(|spec| spec.flags)).collect()
+}
+
+/// What `options` prints.
+pub fn options() -> String {
+    let flags: Vec<&Flag> = table::ROOT.flags.iter().collect();
+    let lines = lines_of(flags.iter().map(|flag| (head(flag), flag.name, tail(flag))).collect());
+    format!("The following options can be passed to any command:\n\n{lines}")
+}
+
+fn flag_lines(flags: &[&Flag]) -> String {
+    let mut rows: Vec<_> = flags.iter().map(|flag| (head(flag), flag.name, tail(flag))).collect();
+    rows.push(("  -h, --help".to_owned(), "help", "show this help".to_owned()));
+    lines_of(rows)
+}
+
+/// Sorted by name, in two columns.
+fn lines_of(mut rows: Vec<(String, &str, String)>) -> String {
+    rows.sort_by_key(|(_, name, _)| *name);
+    let width = rows.iter().map(|(head, _, _)| head.len()).max().unwrap_or(0);
+    rows.iter().map(|(head, _, tail)| format!("{head:width$}   {tail}\n")).collect()
+}
+
+fn head(flag: &Flag) -> String {
+    let short = flag.short.map_or("      ".to_owned(), |short| format!("  -{short}, "));
+    let kind = flag.kind.name();
+    let gap = if kind.is_empty() { "" } else { " " };
+    format!("{short}--{}{gap}{kind}", flag.name)
+}
+
+fn tail(flag: &Flag) -> String {
+    let default = match (flag.kind, flag.default) {
+        (_, "" | "0" | "false") if flag.kind != Kind::Text || flag.default.is_empty() => String::new(),
+        (Kind::Text, default) => format!(" (default \"{default}\")"),
+        (Kind::Texts, default) => format!(" (default [{default}])"),
+        (_, default) => format!(" (default {default})"),
+    };
+    format!("{}{default}", flag.about)
+}

@@ -1,0 +1,151 @@
+//! Connections to all endpoints: made at once, kept, and handed out in turn.
+//!
+//! An endpoint that cannot be reached is tried again with growing pauses; meanwhile the others serve. If
+//! none can be reached within `--dial-timeout`, calls end with a line for each endpoint that says why.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::transport::Channel;
+
+use super::connect::Connector;
+use super::{CallError, Config, Endpoint};
+use crate::log;
+
+/// Pauses between attempts to connect.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// gRPC lets no client ping more often.
+const KEEPALIVE_MIN: Duration = Duration::from_secs(10);
+
+/// How it stands with one endpoint.
+#[derive(Clone)]
+enum Link {
+    /// Not connected so far; the last failure, if there was one.
+    Trying(Option<String>),
+    Ready(Channel),
+}
+
+struct Member {
+    endpoint: String,
+    link: watch::Receiver<Link>,
+    /// Ends with the pool.
+    task: tokio::task::JoinHandle<()>,
+}
+
+pub struct Pool {
+    members: Vec<Member>,
+    next: AtomicUsize,
+    /// Wakes when any link changes.
+    changed: watch::Receiver<()>,
+    dial_until: Instant,
+}
+
+impl Pool {
+    /// Begins to connect.
+    ///
+    /// Errors: no endpoints, or one that needs TLS for which no roots can be read.
+    pub fn new(config: &Config) -> Result<Pool, String> {
+        if config.endpoints.is_empty() {
+            return Err("etcdclient: no available endpoints".to_owned());
+        }
+        let (wake, changed) = watch::channel(());
+        let wake = Arc::new(wake);
+        let mut members = Vec::new();
+        for text in &config.endpoints {
+            let connector = Connector::new(Endpoint::parse(text), config.tls.clone())?;
+            let (sender, link) = watch::channel(Link::Trying(None));
+            let task = tokio::spawn(keep_trying(connector, config.clone(), sender, Arc::clone(&wake)));
+            members.push(Member { endpoint: text.clone(), link, task });
+        }
+        // Clients that start at once should not all begin with the same member.
+        let next = AtomicUsize::new(rand::random_range(0..members.len()));
+        Ok(Pool { members, next, changed, dial_until: Instant::now() + config.dial_timeout })
+    }
+
+    /// The connection whose turn it is; waits for the first.
+    ///
+    /// Errors: none within `--dial-timeout`, or by `deadline`.
+    pub async fn pick(&self, deadline: Option<Instant>) -> Result<Channel, CallError> {
+        let until = deadline.map_or(self.dial_until, |deadline| deadline.min(self.dial_until));
+        let mut changed = self.changed.clone();
+        loop {
+            changed.borrow_and_update();
+            if let Some(channel) = self.ready() {
+                return Ok(channel);
+            }
+            if !matches!(timeout_at(until, changed.changed()).await, Ok(Ok(()))) {
+                self.tell_why();
+                return Err(CallError::TimedOut);
+            }
+        }
+    }
+
+    fn ready(&self) -> Option<Channel> {
+        let start = self.next.fetch_add(1, Ordering::Relaxed);
+        let count = self.members.len();
+        (0..count).find_map(|step| match &*self.members[(start + step) % count].link.borrow() {
+            Link::Ready(channel) => Some(channel.clone()),
+            Link::Trying(_) => None,
+        })
+    }
+
+    fn tell_why(&self) {
+        for member in &self.members {
+            let why = match &*member.link.borrow() {
+                Link::Trying(Some(why)) => why.clone(),
+                _ => "no answer within the time given".to_owned(),
+            };
+            log::warn("endpoint cannot be reached", &[("endpoint", &member.endpoint), ("error", &why)]);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for member in &self.members {
+            member.task.abort();
+        }
+    }
+}
+
+/// Until there is a connection, which then sees to itself.
+async fn keep_trying(
+    connector: Connector,
+    config: Config,
+    link: watch::Sender<Link>,
+    wake: Arc<watch::Sender<()>>,
+) {
+    let endpoint = tonic::transport::Endpoint::from_static("http://localhost")
+        .http2_keep_alive_interval(config.keepalive_time.max(KEEPALIVE_MIN))
+        .keep_alive_timeout(config.keepalive_timeout)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(1 << 21);
+    let mut pause = PAUSE_MIN;
+    loop {
+        let state = match endpoint.connect_with_connector(connector.clone()).await {
+            Ok(channel) => Link::Ready(channel),
+            Err(error) => Link::Trying(Some(innermost(&error))),
+        };
+        let is_ready = matches!(state, Link::Ready(_));
+        link.send_replace(state);
+        wake.send_replace(());
+        if is_ready {
+            return;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// The error that says what happened, below those that say where it was noticed.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
