@@ -269,11 +269,3 @@ impl Client {
         }
     }
 }
-
-/// What the system says of a file, as Go prints it: without the number that Rust adds.
-pub fn error_text(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().expect("a split has a first part");
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| first.to_lowercase().chain(chars).collect())
-}

@@ -5,3 +5,4 @@ pub mod humanize;
 pub mod json;
 pub mod number;
 pub mod quote;
+pub mod system;

@@ -8,3 +8,4 @@ pub mod etcd;
 pub mod load;
 pub mod process;
 pub mod script;
+pub mod typed;

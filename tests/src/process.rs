@@ -44,8 +44,9 @@ pub fn built(binary: &str) -> PathBuf {
     let here = std::env::current_exe().expect("a running program has a path");
     let directory = here.ancestors().find(|dir| dir.join("deps").is_dir()).expect("tests run below target/");
     let path = directory.join(binary);
+    let package = if binary == "holdfastctl" { "holdfast-ctl" } else { "holdfast-server" };
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "-q", "-p", "holdfast-server", "--bin", binary]);
+    cargo.args(["build", "-q", "-p", package, "--bin", binary]);
     if directory.file_name().is_some_and(|name| name == "release") {
         cargo.arg("--release");
     }

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use holdfast_tests::etcd::etcdctl;
-use holdfast_tests::process::{Program, Server, http_get};
+use holdfast_tests::process::{Program, Server, built, http_get};
 
 /// How a command of a table is run and judged.
 struct Case {
@@ -281,19 +281,24 @@ fn run_all(shell: &Shell, scratch: &Path) -> Vec<String> {
     failures
 }
 
-#[test]
-fn etcdctl_prints_and_exits_as_with_etcd() {
-    let etcdctl = match etcdctl() {
-        Ok(etcdctl) => etcdctl,
-        Err(why) => {
-            eprintln!("SKIPPED: etcdctl is not run, for there is none: {why}");
-            return;
-        }
-    };
+fn check_client(etcdctl: PathBuf) {
     let scratch = tempfile::tempdir().expect("a scratch directory");
     let server = Server::start(Program::holdfast(), scratch.path(), &[]);
     let failures = run_all(&Shell { etcdctl, server: &server }, scratch.path());
-    assert!(failures.is_empty(), "{} of etcdctl's checks fail:\n{}", failures.len(), failures.join("\n"));
+    assert!(failures.is_empty(), "{} checks fail:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn etcdctl_prints_and_exits_as_with_etcd() {
+    match etcdctl() {
+        Ok(etcdctl) => check_client(etcdctl),
+        Err(why) => eprintln!("SKIPPED: etcdctl is not run, for there is none: {why}"),
+    }
+}
+
+#[test]
+fn holdfastctl_prints_and_exits_as_etcdctl() {
+    check_client(built("holdfastctl"));
 }
 
 /// Path and what the body of its 200 has.

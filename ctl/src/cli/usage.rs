@@ -32,9 +32,9 @@ pub fn usage(program: &str, path: &Path) -> String {
         out.push_str(&format!("\nExamples:\n{}\n", spec.example));
     }
     push_commands(&mut out, spec);
-    let flags = visible_flags(path);
-    if !flags.is_empty() {
-        out.push_str(&format!("\nFlags:\n{}", flag_lines(&flags)));
+    // What all commands have is told by `options`.
+    if path.specs.len() > 1 {
+        out.push_str(&format!("\nFlags:\n{}", flag_lines(spec.name(), &visible_flags(path))));
     }
     if !spec.commands.is_empty() {
         out.push_str(&format!("\nUse \"{words} [command] --help\" for more information about a command.\n"));
@@ -60,11 +60,8 @@ fn push_commands(out: &mut String, spec: &Spec) {
     }
 }
 
-/// The command's own flags and those of the holders above it; the root's are told by `options`.
+/// The command's own flags and those of the holders above it.
 fn visible_flags(path: &Path) -> Vec<&'static Flag> {
-    if path.specs.len() == 1 {
-        return Vec::new();
-    }
     let own = path.spec().flags.iter();
     let persistent = path.specs[1..path.specs.len() - 1].iter().filter(|spec| spec.flags_persist);
     own.chain(persistent.flat_map(|spec| spec.flags)).collect()
@@ -77,9 +74,9 @@ pub fn options() -> String {
     format!("The following options can be passed to any command:\n\n{lines}")
 }
 
-fn flag_lines(flags: &[&Flag]) -> String {
+fn flag_lines(command: &str, flags: &[&Flag]) -> String {
     let mut rows: Vec<_> = flags.iter().map(|flag| (head(flag), flag.name, tail(flag))).collect();
-    rows.push(("  -h, --help".to_owned(), "help", "show this help".to_owned()));
+    rows.push(("  -h, --help".to_owned(), "help", format!("help for {command}")));
     lines_of(rows)
 }
 
@@ -105,4 +102,49 @@ fn tail(flag: &Flag) -> String {
         (_, default) => format!(" (default {default})"),
     };
     format!("{}{default}", flag.about)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::find::find;
+    use crate::cli::table::ROOT;
+
+    fn help_of(line: &str) -> String {
+        let words: Vec<_> = line.split_whitespace().map(std::ffi::OsString::from).collect();
+        help("etcdctl", &find(&ROOT, &words).path)
+    }
+
+    #[test]
+    fn help_is_laid_out_as_by_cobra() {
+        assert_eq!(
+            help_of("lease keep-alive"),
+            "Keeps a lease alive\n\nUsage:\n  etcdctl lease keep-alive [options] <leaseID> [flags]\n\nFlags:\n  \
+             -h, --help   help for keep-alive\n      --once   renew once and exit\nUse \"etcdctl options\" for a \
+             list of global command-line options (applies to all commands).\n"
+        );
+        assert_eq!(
+            help_of("endpoint"),
+            "Questions put to each endpoint by itself\n\nUsage:\n  etcdctl endpoint [command]\n\nAvailable \
+             Commands:\n  hashkv      Hash of each endpoint's history of keys\n  health      Whether each endpoint \
+             can commit a proposal\n  status      How each endpoint stands\n\nFlags:\n      --cluster   all \
+             endpoints that the cluster's members tell of\n  -h, --help      help for endpoint\n\nUse \"etcdctl \
+             endpoint [command] --help\" for more information about a command.\nUse \"etcdctl options\" for a list \
+             of global command-line options (applies to all commands).\n"
+        );
+    }
+
+    #[test]
+    fn defaults_are_told_where_they_say_something() {
+        let put = help_of("put");
+        assert!(put.contains(
+            "      --lease string   lease (in hexadecimal) that the key is to live with (default \"0\")\n"
+        ));
+        assert!(help_of("get").contains("      --limit int            most results (0: all)\n"));
+        let options = options();
+        assert!(options.contains("  -w, --write-out string             output format"));
+        assert!(options.contains("(default [127.0.0.1:2379])\n"));
+        assert!(options.contains("(default 5s)\n"));
+        assert!(!ROOT.commands.iter().any(|command| command.about.is_empty()));
+    }
 }

@@ -135,7 +135,7 @@ fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 fn read(path: &str) -> Result<Vec<u8>, String> {
-    std::fs::read(Path::new(path)).map_err(|e| format!("open {path}: {}", crate::client::error_text(&e)))
+    std::fs::read(Path::new(path)).map_err(|e| format!("open {path}: {}", crate::go::system::error_text(&e)))
 }
 
 /// Takes any certificate: what `--insecure-skip-tls-verify` asks for.

@@ -158,12 +158,7 @@ impl Watcher {
         }
         if answer.canceled && answer.compact_revision == 0 {
             self.ended = true;
-            let text = answer.cancel_reason.to_string();
-            let closed = Some(if error::is_known(&text) || !answer.created {
-                text
-            } else {
-                format!("rpc error: code = Unknown desc = {text}")
-            });
+            let closed = Some(answer.cancel_reason.into_owned());
             return Some(Told { canceled: true, closed, ..Told::default() });
         }
         self.create.start_revision = match answer.events.last() {

@@ -6,7 +6,7 @@ use crate::cli::given::Given;
 use crate::cli::spec::{Flag, Group, Spec};
 use crate::client::lease::Session;
 use crate::client::queue::Place;
-use crate::client::{CallError, Client, error_text};
+use crate::client::{CallError, Client};
 use crate::exit::{Exit, Outcome};
 use crate::signals::Signals;
 
@@ -92,14 +92,7 @@ async fn run(command: &[&std::ffi::OsStr], place: &Place, revision: i64) -> Outc
         .stdin(Stdio::null())
         .status()
         .await;
-    let status = status.map_err(|error| {
-        let name = crate::go::quote::quoted(command[0].as_bytes());
-        let why = match error.kind() {
-            std::io::ErrorKind::NotFound => "executable file not found in $PATH".to_owned(),
-            _ => error_text(&error),
-        };
-        Exit::error(format!("exec: {name}: {why}"))
-    })?;
+    let status = status.map_err(|error| Exit::error(crate::go::system::start_error(command[0], &error)))?;
     match status.code() {
         Some(0) => Ok(()),
         Some(code) => {

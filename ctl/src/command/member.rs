@@ -50,10 +50,8 @@ async fn add(given: &Given) -> Outcome {
     };
     let peer_urls = peer_urls(given)?;
     let (client, printer) = given.connect_bounded().await?;
-    let request = pb::MemberAddRequest {
-        peer_ur_ls: peer_urls.split(',').map(str::to_owned).collect(),
-        is_learner: given.bool("learner"),
-    };
+    let request =
+        pb::MemberAddRequest { peer_ur_ls: checked(&peer_urls)?, is_learner: given.bool("learner") };
     let answer = client.member_add(request).await?;
     printer.print(&answer)?;
     if printer.format != Format::Simple {
@@ -65,6 +63,27 @@ async fn add(given: &Given) -> Outcome {
 fn peer_urls(given: &Given) -> Result<String, Exit> {
     let urls = given.text("peer-urls");
     if urls.is_empty() { Err(Exit::arguments("member peer urls not provided")) } else { Ok(urls) }
+}
+
+/// Source: etcd 3.7.1 client/pkg/types/urls.go (NewURLs).
+fn checked(urls: &str) -> Result<Vec<String>, Exit> {
+    let urls: Vec<String> = urls.split(',').map(str::to_owned).collect();
+    for url in urls.iter().map(|url| url.trim()) {
+        let (scheme, rest) = url.split_once("://").unwrap_or((url.split(':').next().unwrap_or_default(), ""));
+        let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        match scheme {
+            "unix" | "unixs" => {}
+            "http" | "https" if !host.contains(':') || host.ends_with(']') => {
+                return Err(Exit::error(format!("URL address does not have the form \"host:port\": {url}")));
+            }
+            "http" | "https" if path.starts_with('/') => {
+                return Err(Exit::error(format!("URL must not contain a path: {url}")));
+            }
+            "http" | "https" => {}
+            _ => return Err(Exit::error(format!("URL scheme must be http, https, unix, or unixs: {url}"))),
+        }
+    }
+    Ok(urls)
 }
 
 /// What the new member is to be started with.
@@ -98,7 +117,7 @@ async fn change(given: &Given, change: MemberChange) -> Outcome {
             (answer.header, answer.members)
         }
         MemberChange::Updated => {
-            let peer_ur_ls = urls.split(',').map(str::to_owned).collect();
+            let peer_ur_ls = checked(&urls)?;
             let answer = client.member_update(pb::MemberUpdateRequest { id, peer_ur_ls }).await?;
             (answer.header, answer.members)
         }
@@ -114,4 +133,38 @@ async fn list(given: &Given) -> Outcome {
     let linearizable = !is_serializable(&given.text("consistency"))?;
     let (client, printer) = given.connect_bounded().await?;
     printer.print(&client.member_list(pb::MemberListRequest { linearizable }).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peer_urls_are_checked_before_anybody_is_asked() {
+        for (urls, refused) in [
+            ("http://a:1,https://[::1]:2,unix://x", None),
+            ("nonsense:1", Some("URL scheme must be http, https, unix, or unixs: nonsense:1")),
+            ("http://a", Some("URL address does not have the form \"host:port\": http://a")),
+            ("http://a:1, http://b:2/x", Some("URL must not contain a path: http://b:2/x")),
+        ] {
+            assert_eq!(checked(urls).err().and_then(|exit| exit.text).as_deref(), refused, "{urls}");
+        }
+    }
+
+    #[test]
+    fn a_new_member_is_told_how_to_start() {
+        let member = |id, name: &str, url: &str| pb::Member {
+            id,
+            name: name.into(),
+            peer_ur_ls: vec![url.into()],
+            ..pb::Member::default()
+        };
+        let members = vec![member(1, "a", "http://a:1"), member(2, "", "http://b:1")];
+        let answer = pb::MemberAddResponse { header: None, member: Some(members[1].clone()), members };
+        assert_eq!(
+            configuration("b", "http://b:1", &answer),
+            "\nETCD_NAME=\"b\"\nETCD_INITIAL_CLUSTER=\"a=http://a:1,b=http://b:1\"\n\
+             ETCD_INITIAL_ADVERTISE_PEER_URLS=\"http://b:1\"\nETCD_INITIAL_CLUSTER_STATE=\"existing\"\n"
+        );
+    }
 }

@@ -162,9 +162,7 @@ async fn run(command: &[OsString], told: &Told, event: &Event) -> Outcome {
     let why = match status {
         Ok(status) if status.success() => return Ok(()),
         Ok(status) => status.to_string().replace("exit status: ", "exit status "),
-        Err(error) => {
-            format!("exec: {}: {}", quoted(command[0].as_encoded_bytes()), crate::client::error_text(&error))
-        }
+        Err(error) => crate::go::system::start_error(&command[0], &error),
     };
     let words: Vec<String> = command.iter().map(|word| quoted(word.as_encoded_bytes())).collect();
     tell(&format!("command [{}] error ({why})", words.join(" ")));
