@@ -29,11 +29,14 @@ pub use self::endpoint::Endpoint;
 pub use self::error::CallError;
 use self::pool::Pool;
 use crate::exit::{Code, Exit};
+use crate::log;
 
 /// Longest message that is sent unless `--max-request-bytes` says otherwise.
 const SEND_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Between two attempts at a call, once all endpoints had their turn.
 const PAUSE: Duration = Duration::from_millis(25);
+/// Attempts at one call, where repeating is safe and no time is set.
+const ATTEMPTS_MAX: usize = 100;
 /// What we speak, told with each call.
 const API_VERSION: &str = "3.7";
 
@@ -156,7 +159,7 @@ impl Client {
             if !error.is_unavailable() {
                 return Err(error);
             }
-            self.pause(&mut attempt).await?;
+            self.pause(&mut attempt, error).await?;
         }
     }
 
@@ -182,7 +185,7 @@ impl Client {
             } else if repeat == Repeat::Never || !error.is_unavailable() {
                 return Err(error);
             }
-            self.pause(&mut attempt).await?;
+            self.pause(&mut attempt, error).await?;
         }
     }
 
@@ -192,7 +195,7 @@ impl Client {
         request: Q,
         call: &impl AsyncFn(Channel, Request<Q>) -> Result<Response<A>, Status>,
     ) -> Result<A, CallError> {
-        let channel = self.channel().await?;
+        let (channel, endpoint) = self.pool.pick(self.deadline).await?;
         let request = self.request(request);
         let answer = match self.deadline {
             Some(deadline) => {
@@ -200,12 +203,12 @@ impl Client {
             }
             None => call(channel, request).await,
         };
-        answer.map(Response::into_inner).map_err(CallError::from)
+        answer.map(Response::into_inner).map_err(|status| CallError::from(status).at(endpoint))
     }
 
     /// A connection whose turn it is.
     pub async fn channel(&self) -> Result<Channel, CallError> {
-        self.pool.pick(self.deadline).await
+        self.pool.pick(self.deadline).await.map(|(channel, _)| channel)
     }
 
     /// A request with what goes beside each: our version and the token.
@@ -227,13 +230,19 @@ impl Client {
     }
 
     /// Waits before the next attempt, if all endpoints had one.
-    async fn pause(&self, attempt: &mut usize) -> Result<(), CallError> {
+    ///
+    /// Errors: there will be none, for time or attempts are used up.
+    async fn pause(&self, attempt: &mut usize, error: CallError) -> Result<(), CallError> {
         *attempt += 1;
         if attempt.is_multiple_of(self.config.endpoints.len() / 2 + 1) {
             tokio::time::sleep(PAUSE).await;
         }
         match self.deadline {
-            Some(deadline) if Instant::now() >= deadline => Err(CallError::TimedOut),
+            Some(deadline) if Instant::now() >= deadline => {
+                log::warn("the last attempt failed", &[("error", &error.to_string())]);
+                Err(CallError::TimedOut)
+            }
+            None if *attempt >= ATTEMPTS_MAX => Err(error),
             _ => Ok(()),
         }
     }

@@ -14,6 +14,7 @@ use tower_service::Service;
 
 use super::endpoint::{Address, Endpoint, Security};
 use super::tls;
+use crate::go::system::error_text;
 
 /// Anything that bytes go through.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -65,7 +66,7 @@ impl Connector {
 }
 
 fn dial(network: &str, address: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("dial {network} {address}: {error}"))
+    io::Error::new(error.kind(), format!("dial {network} {address}: {}", error_text(error)))
 }
 
 impl Service<Uri> for Connector {

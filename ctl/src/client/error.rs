@@ -9,8 +9,10 @@ use tonic::{Code, Status};
 
 #[derive(Clone, Debug)]
 pub enum CallError {
-    /// The server's answer, or what became of the connection.
+    /// The server's answer.
     Status { code: Code, text: String },
+    /// The connection broke, or there was none.
+    Connection { endpoint: String, why: String },
     /// The time that the user gave is over, or no endpoint could be reached in `--dial-timeout`.
     TimedOut,
     /// We ended it ourselves.
@@ -21,11 +23,33 @@ pub enum CallError {
 
 impl From<Status> for CallError {
     fn from(status: Status) -> CallError {
-        CallError::Status { code: status.code(), text: status.message().to_owned() }
+        // What a server says has no source on this side.
+        match std::error::Error::source(&status) {
+            Some(source) => CallError::Connection { endpoint: String::new(), why: innermost(source) },
+            None => CallError::Status { code: status.code(), text: status.message().to_owned() },
+        }
     }
 }
 
+/// The error that says what happened, below those that say where it was noticed.
+pub fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
 impl CallError {
+    /// The same, of a connection to `endpoint`.
+    #[must_use]
+    pub fn at(self, endpoint: &str) -> CallError {
+        match self {
+            CallError::Connection { why, .. } => CallError::Connection { endpoint: endpoint.to_owned(), why },
+            other => other,
+        }
+    }
+
     /// The server refused with just this.
     pub fn is(&self, refusal: Refusal) -> bool {
         matches!(self, CallError::Status { text, .. } if text == refusal.text())
@@ -33,13 +57,13 @@ impl CallError {
 
     /// The server may be right back.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, CallError::Status { code: Code::Unavailable, .. })
+        matches!(self, CallError::Status { code: Code::Unavailable, .. } | CallError::Connection { .. })
     }
 
     /// Trying again cannot help: it was refused, not lost.
     pub fn is_final(&self) -> bool {
-        !matches!(self, CallError::Status { code: Code::Unavailable | Code::Internal | Code::Unknown, .. })
-            || self.is(Refusal::NoLeader)
+        let may_pass = matches!(self, CallError::Status { code: Code::Unavailable | Code::Internal, .. });
+        !(may_pass || matches!(self, CallError::Connection { .. })) || self.is(Refusal::NoLeader)
     }
 }
 
@@ -58,6 +82,10 @@ impl fmt::Display for CallError {
                     code => format!("{code:?}"),
                 };
                 write!(f, "rpc error: code = {name} desc = {text}")
+            }
+            CallError::Connection { endpoint, why } => {
+                let gap = if endpoint.is_empty() { "" } else { ": " };
+                write!(f, "rpc error: code = Unavailable desc = connection error: {endpoint}{gap}{why}")
             }
             CallError::TimedOut => f.write_str("context deadline exceeded"),
             CallError::Canceled => f.write_str("context canceled"),

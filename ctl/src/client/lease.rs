@@ -33,7 +33,7 @@ impl Client {
                 }
                 Ok(answer) => return Ok(answer),
                 Err(error) if error.is_final() => return Err(error),
-                Err(_) => self.pause(&mut attempt).await?,
+                Err(error) => self.pause(&mut attempt, error).await?,
             }
         }
     }

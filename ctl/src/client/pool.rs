@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tonic::transport::Channel;
 
 use super::connect::Connector;
+use super::error::innermost;
 use super::{CallError, Config, Endpoint};
 use crate::log;
 
@@ -66,16 +67,16 @@ impl Pool {
         Ok(Pool { members, next, changed, dial_until: Instant::now() + config.dial_timeout })
     }
 
-    /// The connection whose turn it is; waits for the first.
+    /// The connection whose turn it is, with its endpoint; waits for the first.
     ///
     /// Errors: none within `--dial-timeout`, or by `deadline`.
-    pub async fn pick(&self, deadline: Option<Instant>) -> Result<Channel, CallError> {
+    pub async fn pick(&self, deadline: Option<Instant>) -> Result<(Channel, &str), CallError> {
         let until = deadline.map_or(self.dial_until, |deadline| deadline.min(self.dial_until));
         let mut changed = self.changed.clone();
         loop {
             changed.borrow_and_update();
-            if let Some(channel) = self.ready() {
-                return Ok(channel);
+            if let Some(picked) = self.ready() {
+                return Ok(picked);
             }
             if !matches!(timeout_at(until, changed.changed()).await, Ok(Ok(()))) {
                 self.tell_why();
@@ -84,12 +85,15 @@ impl Pool {
         }
     }
 
-    fn ready(&self) -> Option<Channel> {
+    fn ready(&self) -> Option<(Channel, &str)> {
         let start = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.members.len();
-        (0..count).find_map(|step| match &*self.members[(start + step) % count].link.borrow() {
-            Link::Ready(channel) => Some(channel.clone()),
-            Link::Trying(_) => None,
+        (0..count).find_map(|step| {
+            let member = &self.members[(start + step) % count];
+            match &*member.link.borrow() {
+                Link::Ready(channel) => Some((channel.clone(), member.endpoint.as_str())),
+                Link::Trying(_) => None,
+            }
         })
     }
 
@@ -139,13 +143,4 @@ async fn keep_trying(
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
-}
-
-/// The error that says what happened, below those that say where it was noticed.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }

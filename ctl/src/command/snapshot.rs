@@ -7,12 +7,14 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use holdfast_net::proto::etcdserverpb as pb;
 use tokio::time::Instant;
 
 use crate::cli::given::Given;
 use crate::cli::globals;
 use crate::cli::spec::{Group, Spec};
-use crate::client::{Client, Config};
+use crate::client::{CallError, Client, Config};
 use crate::exit::{Code, Exit, Outcome};
 use crate::go::system::error_text;
 use crate::go::{duration, humanize};
@@ -95,27 +97,50 @@ async fn fetch(config: Config, deadline: Option<Instant>, path: &Path) -> Result
         Some(deadline) => client.until(deadline),
         None => client,
     };
-    let mut part_path = path.as_os_str().to_owned();
-    part_path.push(".part");
-    let mut part = Part::create(part_path.into())?;
+    let part = Part::create(part_path(path))?;
     let began = Instant::now();
     let mut stream = client.snapshot().await.map_err(interrupted)?;
+    let pieces = stream::poll_fn(|context| stream.poll_next_unpin(context)).map_err(CallError::from);
+    let received = client.bounded(receive(&part, pieces)).await;
+    let Received { version, size } =
+        received.map_err(|error| interrupted(format!("could not write snapshot: {error}")))??;
+    keep(&part, path)?;
+    let took = duration::format(began.elapsed());
+    log::info(
+        "fetched snapshot",
+        &[("endpoint", &endpoint), ("size", &humanize::bytes(size)), ("took", &took)],
+    );
+    Ok(version)
+}
+
+fn part_path(path: &Path) -> PathBuf {
+    let mut part_path = path.as_os_str().to_owned();
+    part_path.push(".part");
+    part_path.into()
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Received {
+    /// Of the server whose storage it is; empty from servers before 3.6.
+    version: String,
+    size: u64,
+}
+
+/// Errors: the stream breaks, the disk is full, what came is no whole snapshot.
+async fn receive(
+    part: &Part,
+    pieces: impl Stream<Item = Result<pb::SnapshotResponse, CallError>>,
+) -> Result<Received, Exit> {
+    let failed = |why: &str| interrupted(format!("could not write snapshot: {why}"));
     let (mut version, mut size) = (String::new(), 0);
     let show = crate::terminal::shows_progress();
-    while let Some(piece) = client
-        .bounded(stream.message())
-        .await
-        .map_err(|error| interrupted(format!("could not write snapshot: {error}")))?
-        .map_err(|status| {
-            interrupted(format!("could not write snapshot: {}", crate::client::CallError::from(status)))
-        })?
-    {
+    let mut pieces = std::pin::pin!(pieces);
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| failed(&error.to_string()))?;
         if size == 0 {
             version = piece.version;
         }
-        part.file
-            .write_all(&piece.blob)
-            .map_err(|error| interrupted(format!("could not write snapshot: {}", error_text(&error))))?;
+        (&part.file).write_all(&piece.blob).map_err(|error| failed(&error_text(&error)))?;
         size += piece.blob.len() as u64;
         if show {
             crate::terminal::progress(size, size + piece.remaining_bytes);
@@ -124,13 +149,7 @@ async fn fetch(config: Config, deadline: Option<Instant>, path: &Path) -> Result
     if size % BLOCK_BYTES != SHA256_BYTES {
         return Err(interrupted(format!("sha256 checksum not found [bytes: {size}]")));
     }
-    keep(&part, path)?;
-    let took = duration::format(began.elapsed());
-    log::info(
-        "fetched snapshot",
-        &[("endpoint", &endpoint), ("size", &humanize::bytes(size)), ("took", &took)],
-    );
-    Ok(version)
+    Ok(Received { version, size })
 }
 
 /// On the disk under its own name, whatever happens next.
@@ -146,4 +165,46 @@ fn keep(part: &Part, path: &Path) -> Outcome {
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| {
         interrupted(format!("could not fsync {}: {}", directory.display(), error_text(&error)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(bytes: usize) -> Result<pb::SnapshotResponse, CallError> {
+        let (blob, version) = (vec![7; bytes].into(), "3.7.0".to_owned());
+        Ok(pb::SnapshotResponse { blob, version, ..pb::SnapshotResponse::default() })
+    }
+
+    #[tokio::test]
+    async fn what_is_no_whole_snapshot_leaves_no_file() {
+        let lost = || Err(CallError::Own("lost".to_owned()));
+        for (pieces, text) in [
+            (vec![piece(512), piece(31)], "sha256 checksum not found [bytes: 543]"),
+            (vec![], "sha256 checksum not found [bytes: 0]"),
+            (vec![piece(512), lost()], "could not write snapshot: lost"),
+        ] {
+            let scratch = tempfile::tempdir().expect("a scratch directory");
+            let path = scratch.path().join("s.db");
+            let part = Part::create(part_path(&path)).expect("a new file");
+            let refused = receive(&part, stream::iter(pieces)).await.expect_err("refused");
+            assert_eq!((refused.code, refused.text.as_deref()), (5, Some(text)));
+            drop(part);
+            assert_eq!(fs::read_dir(scratch.path()).expect("readable").count(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_whole_snapshot_gets_its_name_and_only_that() {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let path = scratch.path().join("s.db");
+        let part = Part::create(part_path(&path)).expect("a new file");
+        let pieces = stream::iter([piece(1024), piece(32)]);
+        let received = receive(&part, pieces).await.expect("whole");
+        assert_eq!(received, Received { version: "3.7.0".to_owned(), size: 1056 });
+        keep(&part, &path).expect("renamed");
+        drop(part);
+        assert_eq!(fs::read(&path).expect("there"), vec![7; 1056]);
+        assert_eq!(fs::read_dir(scratch.path()).expect("readable").count(), 1);
+    }
 }

@@ -78,6 +78,8 @@ async fn watch(given: &Given) -> Outcome {
     let asked = asked(given.words(), command, &environment).map_err(Exit::arguments)?;
     let (client, printer) = given.connect().await?;
     let request = request(given, &asked.words).map_err(Exit::arguments)?;
+    // A stream that breaks is opened again, but somebody must be there to begin with.
+    client.channel().await.map_err(|error| Exit::new(Code::BadConnection, error))?;
     let mut watcher = Watcher::new(&client, request).requiring_leader();
     while let Some(told) = watcher.next().await {
         show(&told, printer, &asked.command).await?;
