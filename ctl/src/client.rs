@@ -51,6 +51,7 @@ pub enum Identity {
 #[derive(Clone, Debug)]
 pub struct Config {
     pub endpoints: Vec<String>,
+    /// Zero: as long as a call may take.
     pub dial_timeout: Duration,
     pub keepalive_time: Duration,
     pub keepalive_timeout: Duration,
@@ -103,8 +104,10 @@ impl Client {
         let pool = Pool::new(&config).map_err(|text| Exit::new(Code::BadConnection, text))?;
         let client =
             Client { config: Arc::new(config), pool: Arc::new(pool), token: Arc::default(), deadline: None };
-        let within = Instant::now() + client.config.dial_timeout;
-        let bounded = client.clone().until(within);
+        let bounded = match client.config.dial_timeout {
+            Duration::ZERO => client.clone(),
+            dial_timeout => client.clone().until(Instant::now() + dial_timeout),
+        };
         bounded.authenticate().await.map_err(|error| Exit::new(Code::BadConnection, error))?;
         Ok(client)
     }
@@ -183,7 +186,7 @@ impl Client {
             if self.may_refresh(&error) {
                 self.authenticate().await?;
             } else if repeat == Repeat::Never || !error.is_unavailable() {
-                return Err(error);
+                return Err(error::given_up(error));
             }
             self.pause(&mut attempt, error).await?;
         }
@@ -195,20 +198,20 @@ impl Client {
         request: Q,
         call: &impl AsyncFn(Channel, Request<Q>) -> Result<Response<A>, Status>,
     ) -> Result<A, CallError> {
-        let (channel, endpoint) = self.pool.pick(self.deadline).await?;
-        let request = self.request(request);
+        let picked = self.pool.pick(self.deadline).await?;
+        let (channel, request) = (picked.channel.clone(), self.request(request));
         let answer = match self.deadline {
             Some(deadline) => {
                 timeout_at(deadline, call(channel, request)).await.map_err(|_| CallError::TimedOut)?
             }
             None => call(channel, request).await,
         };
-        answer.map(Response::into_inner).map_err(|status| CallError::from(status).at(endpoint))
+        picked.answered(answer).map(Response::into_inner)
     }
 
     /// A connection whose turn it is.
     pub async fn channel(&self) -> Result<Channel, CallError> {
-        self.pool.pick(self.deadline).await.map(|(channel, _)| channel)
+        self.pool.pick(self.deadline).await.map(|picked| picked.channel)
     }
 
     /// A request with what goes beside each: our version and the token.
@@ -239,10 +242,12 @@ impl Client {
         }
         match self.deadline {
             Some(deadline) if Instant::now() >= deadline => {
-                log::warn("the last attempt failed", &[("error", &error.to_string())]);
+                if !matches!(error::given_up(error.clone()), CallError::TimedOut) {
+                    log::warn("the last attempt failed", &[("error", &error.to_string())]);
+                }
                 Err(CallError::TimedOut)
             }
-            None if *attempt >= ATTEMPTS_MAX => Err(error),
+            None if *attempt >= ATTEMPTS_MAX => Err(error::given_up(error)),
             _ => Ok(()),
         }
     }

@@ -7,12 +7,14 @@ use std::fmt;
 use holdfast_core::status::Status as Refusal;
 use tonic::{Code, Status};
 
+use crate::log;
+
 #[derive(Clone, Debug)]
 pub enum CallError {
     /// The server's answer.
     Status { code: Code, text: String },
-    /// The connection broke, or there was none.
-    Connection { endpoint: String, why: String },
+    /// The connection broke, or there was none. `proven`: a server has answered there before.
+    Connection { endpoint: String, why: String, proven: bool },
     /// The time that the user gave is over, or no endpoint could be reached in `--dial-timeout`.
     TimedOut,
     /// We ended it ourselves.
@@ -25,7 +27,10 @@ impl From<Status> for CallError {
     fn from(status: Status) -> CallError {
         // What a server says has no source on this side.
         match std::error::Error::source(&status) {
-            Some(source) => CallError::Connection { endpoint: String::new(), why: innermost(source) },
+            Some(source) => {
+                let (endpoint, why) = (String::new(), innermost(source));
+                CallError::Connection { endpoint, why, proven: true }
+            }
             None => CallError::Status { code: status.code(), text: status.message().to_owned() },
         }
     }
@@ -41,15 +46,6 @@ pub fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 impl CallError {
-    /// The same, of a connection to `endpoint`.
-    #[must_use]
-    pub fn at(self, endpoint: &str) -> CallError {
-        match self {
-            CallError::Connection { why, .. } => CallError::Connection { endpoint: endpoint.to_owned(), why },
-            other => other,
-        }
-    }
-
     /// The server refused with just this.
     pub fn is(&self, refusal: Refusal) -> bool {
         matches!(self, CallError::Status { text, .. } if text == refusal.text())
@@ -83,7 +79,7 @@ impl fmt::Display for CallError {
                 };
                 write!(f, "rpc error: code = {name} desc = {text}")
             }
-            CallError::Connection { endpoint, why } => {
+            CallError::Connection { endpoint, why, .. } => {
                 let gap = if endpoint.is_empty() { "" } else { ": " };
                 write!(f, "rpc error: code = Unavailable desc = connection error: {endpoint}{gap}{why}")
             }
@@ -91,6 +87,17 @@ impl fmt::Display for CallError {
             CallError::Canceled => f.write_str("context canceled"),
             CallError::Own(text) => f.write_str(text),
         }
+    }
+}
+
+/// What is told of an attempt that is the last. A connection on which nobody ever answered counts as none.
+pub fn given_up(error: CallError) -> CallError {
+    match error {
+        CallError::Connection { endpoint, why, proven: false } => {
+            log::warn("endpoint does not answer", &[("endpoint", &endpoint), ("error", &why)]);
+            CallError::TimedOut
+        }
+        other => other,
     }
 }
 

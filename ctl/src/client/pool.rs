@@ -4,11 +4,12 @@
 //! none can be reached within `--dial-timeout`, calls end with a line for each endpoint that says why.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
+use tonic::Status;
 use tonic::transport::Channel;
 
 use super::connect::Connector;
@@ -33,8 +34,32 @@ enum Link {
 struct Member {
     endpoint: String,
     link: watch::Receiver<Link>,
+    /// A server has answered there. Until then a connection may be one that the other side only took to
+    /// refuse our certificate, or our want of one.
+    proven: AtomicBool,
     /// Ends with the pool.
     task: tokio::task::JoinHandle<()>,
+}
+
+/// A connection, and whose it is.
+pub struct Picked<'a> {
+    pub channel: Channel,
+    member: &'a Member,
+}
+
+impl Picked<'_> {
+    /// Notes whether a server has answered; gives the failure with its endpoint.
+    pub fn answered<T>(&self, answer: Result<T, Status>) -> Result<T, CallError> {
+        let why = match answer.map_err(CallError::from) {
+            Err(CallError::Connection { why, .. }) => why,
+            other => {
+                self.member.proven.store(true, Ordering::Relaxed);
+                return other;
+            }
+        };
+        let proven = self.member.proven.load(Ordering::Relaxed);
+        Err(CallError::Connection { endpoint: self.member.endpoint.clone(), why, proven })
+    }
 }
 
 pub struct Pool {
@@ -42,7 +67,8 @@ pub struct Pool {
     next: AtomicUsize,
     /// Wakes when any link changes.
     changed: watch::Receiver<()>,
-    dial_until: Instant,
+    /// `None`: as long as a call may take.
+    dial_until: Option<Instant>,
 }
 
 impl Pool {
@@ -60,38 +86,43 @@ impl Pool {
             let connector = Connector::new(Endpoint::parse(text), config.tls.clone())?;
             let (sender, link) = watch::channel(Link::Trying(None));
             let task = tokio::spawn(keep_trying(connector, config.clone(), sender, Arc::clone(&wake)));
-            members.push(Member { endpoint: text.clone(), link, task });
+            members.push(Member { endpoint: text.clone(), link, proven: AtomicBool::new(false), task });
         }
         // Clients that start at once should not all begin with the same member.
         let next = AtomicUsize::new(rand::random_range(0..members.len()));
-        Ok(Pool { members, next, changed, dial_until: Instant::now() + config.dial_timeout })
+        let dial_until = (!config.dial_timeout.is_zero()).then(|| Instant::now() + config.dial_timeout);
+        Ok(Pool { members, next, changed, dial_until })
     }
 
     /// The connection whose turn it is, with its endpoint; waits for the first.
     ///
     /// Errors: none within `--dial-timeout`, or by `deadline`.
-    pub async fn pick(&self, deadline: Option<Instant>) -> Result<(Channel, &str), CallError> {
-        let until = deadline.map_or(self.dial_until, |deadline| deadline.min(self.dial_until));
+    pub async fn pick(&self, deadline: Option<Instant>) -> Result<Picked<'_>, CallError> {
+        let until = [deadline, self.dial_until].into_iter().flatten().min();
         let mut changed = self.changed.clone();
         loop {
             changed.borrow_and_update();
             if let Some(picked) = self.ready() {
                 return Ok(picked);
             }
-            if !matches!(timeout_at(until, changed.changed()).await, Ok(Ok(()))) {
+            let has_changed = match until {
+                Some(until) => matches!(timeout_at(until, changed.changed()).await, Ok(Ok(()))),
+                None => changed.changed().await.is_ok(),
+            };
+            if !has_changed {
                 self.tell_why();
                 return Err(CallError::TimedOut);
             }
         }
     }
 
-    fn ready(&self) -> Option<(Channel, &str)> {
+    fn ready(&self) -> Option<Picked<'_>> {
         let start = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.members.len();
         (0..count).find_map(|step| {
             let member = &self.members[(start + step) % count];
             match &*member.link.borrow() {
-                Link::Ready(channel) => Some((channel.clone(), member.endpoint.as_str())),
+                Link::Ready(channel) => Some(Picked { channel: channel.clone(), member }),
                 Link::Trying(_) => None,
             }
         })
