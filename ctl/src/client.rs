@@ -183,8 +183,12 @@ impl Client {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            // A voter among the other endpoints will do what a learner may not.
+            let is_learner = error.is(Refusal::NotSupportedForLearner) && self.config.endpoints.len() > 1;
             if self.may_refresh(&error) {
                 self.authenticate().await?;
+            } else if is_learner {
+                // The next attempt goes to the next endpoint.
             } else if repeat == Repeat::Never || !error.is_unavailable() {
                 return Err(error::given_up(error));
             }

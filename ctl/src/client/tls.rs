@@ -6,10 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::client::{WebPkiServerVerifier, verify_server_name};
 use tokio_rustls::rustls::crypto::{self, CryptoProvider};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_rustls::rustls::pki_types::{
+    CertificateDer, Der, PrivateKeyDer, ServerName, TrustAnchor, UnixTime,
+};
+use tokio_rustls::rustls::server::ParsedCertificate;
+use tokio_rustls::rustls::{
+    self, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 
 /// What the flags say.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +53,9 @@ impl Config {
         let builder = if flags.insecure_skip_verify {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider)))
         } else {
-            builder.with_root_certificates(roots(&flags.cacert)?)
+            let own = if flags.cacert.is_empty() { Vec::new() } else { certificates(&flags.cacert)? };
+            let verifier = Checked::new(roots(&flags.cacert)?, own, provider)?;
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         };
         let mut rustls = match identity {
             Some((chain, key)) => builder
@@ -136,6 +144,84 @@ fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
 
 fn read(path: &str) -> Result<Vec<u8>, String> {
     std::fs::read(Path::new(path)).map_err(|e| format!("open {path}: {}", crate::go::system::error_text(&e)))
+}
+
+/// Checks certificates, and takes one that signed itself if it is in `--cacert`: such a certificate may well
+/// call itself an authority, which webpki refuses at the end of a chain.
+#[derive(Debug)]
+struct Checked {
+    webpki: Arc<WebPkiServerVerifier>,
+    own: Vec<CertificateDer<'static>>,
+}
+
+impl Checked {
+    fn new(
+        mut roots: RootCertStore,
+        own: Vec<CertificateDer<'static>>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Checked, String> {
+        if roots.is_empty() {
+            // The verifier wants one; this names nobody and signs nothing.
+            roots.roots.push(nobody());
+        }
+        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        Ok(Checked { webpki: webpki.map_err(|e| e.to_string())?, own })
+    }
+}
+
+fn nobody() -> TrustAnchor<'static> {
+    let empty = Der::from_slice(&[]);
+    TrustAnchor { subject: empty.clone(), subject_public_key_info: empty, name_constraints: None }
+}
+
+impl ServerCertVerifier for Checked {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let checked =
+            self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match checked {
+            // webpki comes to this after it has found the certificate neither expired nor too new.
+            Err(error) if is_authority(&error) && self.own.iter().any(|own| own == end_entity) => {
+                let certificate = ParsedCertificate::try_from(end_entity)?;
+                verify_server_name(&certificate, server_name).map(|()| ServerCertVerified::assertion())
+            }
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.webpki.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.webpki.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.webpki.supported_verify_schemes()
+    }
+}
+
+/// rustls has no name for it and hands webpki's on.
+fn is_authority(error: &rustls::Error) -> bool {
+    let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = error else { return false };
+    format!("{other:?}").contains("CaUsedAsEndEntity")
 }
 
 /// Takes any certificate: what `--insecure-skip-tls-verify` asks for. Signatures are not checked either: who
