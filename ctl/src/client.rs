@@ -232,8 +232,10 @@ impl Client {
 
     /// The token has run out, or the roles have changed since it was given.
     fn may_refresh(&self, error: &CallError) -> bool {
-        let can = matches!(self.config.identity, Identity::Password { .. });
-        can && (error.is(Refusal::InvalidAuthToken) || error.is(Refusal::AuthOldRevision))
+        let has_password = matches!(self.config.identity, Identity::Password { .. });
+        let is_lost = error.is(Refusal::InvalidAuthToken) || error.is(Refusal::UserEmpty);
+        // Who is known by a certificate only has to ask again.
+        (has_password && is_lost) || error.is(Refusal::AuthOldRevision)
     }
 
     /// Waits before the next attempt, if all endpoints had one.
