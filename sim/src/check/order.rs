@@ -9,7 +9,7 @@ use holdfast_core::status::Status;
 
 use super::matching::{Places, goes_through_log, is_overload, is_unknown};
 use super::{Checked, Truth, Violation};
-use crate::history::{Answer, History, Op};
+use crate::history::{Answer, History, Op, Passed};
 use crate::oracle::model::{Model, View, is_read_only};
 use crate::oracle::refuse::static_refusal;
 
@@ -20,6 +20,8 @@ const NOWHERE: usize = 0;
 enum Event {
     Call(usize),
     Return(usize),
+    /// A stream of a life shows a place.
+    Told(usize, usize),
 }
 
 /// Sweeps all calls and returns in order. The *floor* of an op is the furthest place that anything
@@ -38,6 +40,15 @@ pub fn check(
             events.push((answer.at.seq, Event::Return(o)));
         }
     }
+    for stream in &history.streams {
+        for (at, passed) in &stream.passed {
+            if let Passed::Delivered(response, _) = passed
+                && let Some((place, _)) = truth.model.positions_of(response.revision)
+            {
+                events.push((at.seq, Event::Told(stream.life, place)));
+            }
+        }
+    }
     events.sort_by_key(|(seq, _)| *seq);
     let mut floors = vec![0; history.ops.len()];
     let mut own_floors = vec![0; history.ops.len()];
@@ -53,6 +64,11 @@ pub fn check(
                 floors[o] = if is_local(&op.request) { own_floors[o] } else { reached };
                 check_after(history, places, o, reached)?;
             }
+            // What a watch was told is decided: who asks later must see it.
+            Event::Told(life, place) => {
+                reached = reached.max(place);
+                reached_by_life[life] = reached_by_life[life].max(place);
+            }
             Event::Return(o) => {
                 let op = &history.ops[o];
                 let answer = op.answer.as_ref().expect("it returned");
@@ -65,11 +81,16 @@ pub fn check(
                         place_of_read(history, truth, op, answer, floor, checked)?
                     }
                 };
-                reached = reached.max(place);
-                // What the leader said of a lease need not be applied where it is passed on.
-                if !is_asked_of_leader(&op.request) {
-                    reached_by_life[op.life] = reached_by_life[op.life].max(place);
-                }
+                // What the leader said of a lease need not be applied where it is passed on: only the header is
+                // the own one's.
+                let own = if is_asked_of_leader(&op.request) {
+                    let own = answer.revision().and_then(|revision| truth.model.positions_of(revision));
+                    own.map_or(NOWHERE, |(first, _)| first)
+                } else {
+                    place
+                };
+                reached = reached.max(place).max(own);
+                reached_by_life[op.life] = reached_by_life[op.life].max(own);
                 check_hash(op, answer, &mut hashes)?;
             }
         }
@@ -92,7 +113,7 @@ fn is_asked_of_leader(request: &Request) -> bool {
 }
 
 /// Whether a read is answered from where the member is, without asking anybody (RG-19, TXN-12, TXN-13).
-fn is_local(request: &Request) -> bool {
+pub fn is_local(request: &Request) -> bool {
     match request {
         Request::Range(range) => range.serializable,
         Request::Txn(txn) => {

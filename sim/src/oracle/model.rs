@@ -165,6 +165,29 @@ impl Model {
         true
     }
 
+    /// Takes the last entry back.
+    pub fn undo(&mut self) {
+        let position = self.position();
+        assert!(position > 0, "only an entry can be taken back");
+        let gone = self.marks.pop().expect("there is a mark for each entry");
+        if self.store.revision() > self.marks[position - 1].revision {
+            self.store.undo();
+        }
+        assert!(self.store.revision() >= gone.revision - 1, "an entry makes one revision");
+        for lives in self.leases.values_mut() {
+            if lives.last().is_some_and(|life| life.from == position) {
+                lives.pop();
+            } else if let Some(life) = lives.last_mut().filter(|life| life.until == position) {
+                life.until = usize::MAX;
+            }
+        }
+    }
+
+    /// The database as it is now.
+    pub fn now(&self) -> View<'_> {
+        self.at(self.position())
+    }
+
     /// The database after `position` entries.
     pub fn at(&self, position: usize) -> View<'_> {
         View { model: self, position, mark: self.marks[position] }

@@ -75,6 +75,18 @@ impl Store {
         }
     }
 
+    /// Takes the newest finished revision back.
+    pub fn undo(&mut self) {
+        assert!(self.open.is_empty(), "only finished revisions are taken back");
+        for change in self.by_revision.pop().expect("there is a revision to take back") {
+            let changes = self.by_key.get_mut(&change.kv.key).expect("its key has changes");
+            changes.pop();
+            if changes.is_empty() {
+                self.by_key.remove(&change.kv.key);
+            }
+        }
+    }
+
     /// The live record of one key at `revision`.
     pub fn get(&self, key: &[u8], revision: i64) -> Option<&KeyValue> {
         newest(self.by_key.get(key)?, revision)
@@ -130,6 +142,18 @@ mod tests {
         let kv = store.get(b"a", 3).expect("written");
         assert_eq!((kv.create_revision, kv.mod_revision, kv.version), (2, 3, 2));
         assert_eq!(store.get(b"a", 2).map(|kv| kv.version), Some(1));
+    }
+
+    #[test]
+    fn revision_taken_back_leaves_what_was_before() {
+        let mut store = Store::default();
+        put(&mut store, "a", "1");
+        put(&mut store, "a", "2");
+        put(&mut store, "b", "3");
+        store.undo();
+        store.undo();
+        assert_eq!((store.revision(), store.get(b"b", 9)), (2, None));
+        assert_eq!(store.get(b"a", 9).map(|kv| kv.version), Some(1));
     }
 
     #[test]

@@ -1,0 +1,40 @@
+//! The black-box checker on histories of ring 1: what the log-directed checks accept, it accepts without the log.
+
+use std::io::Write;
+use std::time::Instant;
+
+use holdfast_sim::blackbox::history::ClientHistory;
+use holdfast_sim::blackbox::{Verdict, check};
+use holdfast_sim::plan::{Plan, Profile};
+use holdfast_sim::rng::derive;
+use holdfast_sim::world::World;
+
+/// Seeds of each profile.
+const SEEDS: u64 = 12;
+
+#[test]
+fn histories_of_ring_1_are_explained_without_their_log() {
+    let (mut ops, mut undecided, mut spent) = (0, Vec::new(), 0.0);
+    for (p, profile) in Profile::ALL.into_iter().enumerate() {
+        for n in 0..SEEDS {
+            let plan = Plan::draw_sized(derive(5 + p as u64, n), profile, [1, 3][n as usize % 2]);
+            let outcome = World::new(plan, false).run();
+            assert_eq!(outcome.failed, None, "{profile:?} {n}");
+            let history = ClientHistory::from(&outcome.history);
+            let start = Instant::now();
+            let verdict = check(&history);
+            let took = start.elapsed().as_secs_f64();
+            spent += took;
+            ops += history.calls.len();
+            match verdict {
+                Verdict::Ok(_) => {}
+                Verdict::Violation(conflict) => panic!("{profile:?} {n}: {conflict}"),
+                Verdict::Undecided { why } => undecided.push(format!("{profile:?} {n}: {why}")),
+            }
+        }
+    }
+    let runs = SEEDS * Profile::ALL.len() as u64;
+    let line = format!("blackbox: ops={ops} undecided={} ms={:.0}\n", undecided.len(), spent * 1e3);
+    std::io::stdout().write_all(line.as_bytes()).expect("standard output is open");
+    assert!(undecided.len() as u64 <= runs / 20, "{} of {runs}: {undecided:#?}", undecided.len());
+}
