@@ -5,10 +5,13 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
+use holdfast_sim::blackbox::export::{Format, export};
+use holdfast_sim::blackbox::history::ClientHistory;
 use holdfast_sim::crash_states::check_crash_states;
 use holdfast_sim::mutants::Hunt;
 use holdfast_sim::plan::Profile;
 use holdfast_sim::run::{Farm, draw, run_plan};
+use holdfast_sim::world::World;
 
 /// Simulation of the Holdfast core, ring 1.
 #[derive(Parser)]
@@ -41,6 +44,21 @@ enum Command {
     },
     /// Plant the catalogue's bugs one by one in a copy of the tree and see which of them seeds find.
     Mutants(Mutants),
+    /// Run one seed and print what its clients saw in a form that other people's checkers read.
+    History {
+        /// Decimal, or hexadecimal with 0x.
+        #[arg(long, value_parser = parse_seed)]
+        seed: u64,
+        /// Profile; the seed's own without it.
+        #[arg(long, value_parser = parse_profile)]
+        profile: Option<Profile>,
+        /// Members; drawn from the seed without it.
+        #[arg(long)]
+        members: Option<usize>,
+        /// porcupine (JSON lines) or elle (EDN, rw-register).
+        #[arg(long, value_parser = Format::by_name)]
+        format: Format,
+    },
     /// Check recovery on many crash states of log and checkpoints.
     CrashStates {
         #[arg(long, default_value_t = 50_000)]
@@ -112,6 +130,7 @@ fn main() -> ExitCode {
         Command::Twice(many) => run(&many, true),
         Command::Replay { seed, profile, members, last } => replay(seed, profile, members, last),
         Command::Mutants(mutants) => hunt(&mutants),
+        Command::History { seed, profile, members, format } => history(seed, profile, members, format),
         Command::CrashStates { count, from } => crash_states(from, count),
     }
 }
@@ -152,6 +171,20 @@ fn replay(seed: u64, profile: Option<Profile>, members: Option<usize>, last: Opt
         Err(failure) => {
             println!("{failure}");
             ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn history(seed: u64, profile: Option<Profile>, members: Option<usize>, format: Format) -> ExitCode {
+    let plan = draw(seed, profile.unwrap_or_else(|| Profile::of_seed(seed)), members);
+    match export(&ClientHistory::from(&World::new(plan, false).run().history), format) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("seed {seed:#018x} cannot be exported: {why}");
+            ExitCode::from(11)
         }
     }
 }

@@ -46,13 +46,18 @@ pub struct Op {
     pub class: Class,
 }
 
-/// What proves that a lease was alive.
+/// All that is known of the leases of one id.
 #[derive(Clone, Debug, Default)]
-pub struct Proofs {
-    /// Required ops that found it.
-    pub ops: Vec<usize>,
-    /// The newest revision at which a key hung on it.
-    pub revision: i64,
+pub struct Lease {
+    /// Required ops that granted one, and optional ones that may have.
+    pub grants: Vec<usize>,
+    pub unknown_grants: Vec<usize>,
+    /// Required ops that found one.
+    pub proofs: Vec<usize>,
+    /// The newest revision at which a key was seen to hang on one.
+    pub attached: i64,
+    /// If there was one grant: required ops that promised it a life, and until when, in ns.
+    pub renewals: Vec<(usize, u64)>,
 }
 
 /// A history, read.
@@ -69,13 +74,10 @@ pub struct Ground<'a> {
     /// Reads by the revision whose keys they show: judged when it is made, wherever their place is.
     pub shown: BTreeMap<i64, Vec<usize>>,
     pub facts: Facts,
-    /// For leases with one grant: what proves that each was alive.
-    pub proofs: BTreeMap<LeaseId, Proofs>,
     /// How many required ops leave the database at each revision.
     pub due: BTreeMap<i64, u64>,
     pub watched: Vec<Watched>,
-    /// For leases with one grant: what promised it a life, and until when it must live for that, in ns.
-    pub renewals: BTreeMap<LeaseId, Vec<(usize, u64)>>,
+    pub leases: BTreeMap<LeaseId, Lease>,
     /// Compactions that may have happened: revision, and when they were asked for.
     pub compactions: Vec<(i64, Time)>,
 }
@@ -94,10 +96,9 @@ impl<'a> Ground<'a> {
             seen_by: Vec::new(),
             shown: BTreeMap::new(),
             facts: Facts::default(),
-            proofs: BTreeMap::new(),
             due: BTreeMap::new(),
             watched,
-            renewals: BTreeMap::new(),
+            leases: BTreeMap::new(),
             compactions,
         };
         for call in 0..history.calls.len() {
@@ -254,44 +255,48 @@ impl<'a> Ground<'a> {
     }
 
     fn find_leases(&mut self) {
-        let mut grants: BTreeMap<LeaseId, u64> = BTreeMap::new();
-        for call in &self.history.calls {
-            let Request::LeaseGrant(LeaseGrantRequest { id, .. }) = call.request else { continue };
-            let granted = match call.answer.as_ref().map(|answer| &answer.result) {
-                Some(Ok(Response::LeaseGrant { id, .. })) => *id,
-                Some(Err(status)) if !is_unknown(*status) => continue,
-                _ => id,
-            };
-            *grants.entry(granted).or_default() += 1;
-        }
+        let answer = |op: &Op| self.history.calls[op.call].answer.as_ref().map(|answer| &answer.result);
+        let mut leases: BTreeMap<LeaseId, Lease> = BTreeMap::new();
         for (index, op) in self.required.iter().enumerate() {
-            let call = &self.history.calls[op.call];
-            let answer = call.answer.as_ref().expect("required means answered");
-            let alive = match (&call.request, &answer.result) {
-                (Request::Put(put), Ok(_)) => put.lease,
-                (_, Ok(Response::LeaseKeepAlive { id, ttl: 1.., .. })) => *id,
-                (_, Ok(Response::LeaseTimeToLive { id, granted_ttl: 1.., .. })) => *id,
+            let request = &self.history.calls[op.call].request;
+            if let (Request::LeaseGrant(_), Some(Ok(Response::LeaseGrant { id, .. }))) = (request, answer(op))
+            {
+                leases.entry(*id).or_default().grants.push(index);
+            }
+            let proved = match (request, answer(op)) {
+                (Request::Put(put), Some(Ok(_))) => put.lease,
+                (Request::LeaseRevoke { id }, Some(Ok(_))) => *id,
+                (Request::LeaseGrant(grant), Some(Err(Status::LeaseExist))) => grant.id,
+                (_, Some(Ok(Response::LeaseKeepAlive { id, ttl: 1.., .. }))) => *id,
+                (_, Some(Ok(Response::LeaseTimeToLive { id, granted_ttl: 1.., .. }))) => *id,
                 _ => LeaseId(0),
             };
-            if grants.get(&alive) == Some(&1) {
-                self.proofs.entry(alive).or_default().ops.push(index);
+            if proved != LeaseId(0) {
+                leases.entry(proved).or_default().proofs.push(index);
             }
-            let (Ok(Response::LeaseGrant { id, ttl, .. }) | Ok(Response::LeaseKeepAlive { id, ttl, .. })) =
-                &answer.result
-            else {
-                continue;
-            };
-            if *ttl > 0 && grants.get(id) == Some(&1) {
-                let lives_ns = *ttl as f64 * SECOND_NS * (1.0 - self.history.terms.drift) - GRAIN_NS;
-                let until_ns = op.from.at_ns.saturating_add(lives_ns.max(0.0) as u64);
-                self.renewals.entry(*id).or_default().push((index, until_ns));
+        }
+        for (index, op) in self.optional.iter().enumerate() {
+            if let Request::LeaseGrant(LeaseGrantRequest { id, .. }) = &self.history.calls[op.call].request {
+                leases.entry(*id).or_default().unknown_grants.push(index);
             }
         }
         for (id, revision) in &self.facts.attached {
-            if grants.get(id) == Some(&1) {
-                self.proofs.entry(*id).or_default().revision = *revision;
+            leases.entry(*id).or_default().attached = *revision;
+        }
+        for (index, op) in self.required.iter().enumerate() {
+            let (Some(Ok(Response::LeaseGrant { id, ttl, .. }))
+            | Some(Ok(Response::LeaseKeepAlive { id, ttl, .. }))) = answer(op)
+            else {
+                continue;
+            };
+            // What may have found another lease of this id says nothing of this one.
+            let lease = leases.entry(*id).or_default();
+            if *ttl > 0 && lease.grants.len() + lease.unknown_grants.len() == 1 {
+                let lives_ns = *ttl as f64 * SECOND_NS * (1.0 - self.history.terms.drift) - GRAIN_NS;
+                lease.renewals.push((index, op.from.at_ns.saturating_add(lives_ns.max(0.0) as u64)));
             }
         }
+        self.leases = leases;
     }
 }
 

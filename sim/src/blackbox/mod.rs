@@ -22,6 +22,7 @@ use std::fmt;
 
 use ground::Ground;
 use history::ClientHistory;
+pub use search::Explained;
 
 /// A contradiction, and the calls that it is between.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,10 +89,14 @@ pub const CHECKS: [&str; 11] = [
 
 /// Judges a history.
 pub fn check(history: &ClientHistory) -> Verdict {
+    explain(history).0
+}
+
+/// Judges a history, and gives the order that was found.
+pub fn explain(history: &ClientHistory) -> (Verdict, Option<Explained>) {
     let mut counted = Counted::default();
-    let ground = match Ground::of(history, &mut counted) {
-        Ok(ground) => ground,
-        Err(conflict) => return Verdict::Violation(conflict),
-    };
-    search::search(&ground, counted)
+    match Ground::of(history, &mut counted) {
+        Ok(ground) => search::search(&ground, counted),
+        Err(conflict) => (Verdict::Violation(conflict), None),
+    }
 }

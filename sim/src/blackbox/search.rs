@@ -11,6 +11,7 @@ use super::ground::{Class, Ground, Op, names_lease};
 use super::history::{Call, Time};
 use super::{Conflict, Counted, Verdict};
 use crate::oracle::model::Model;
+use crate::oracle::store::Store;
 use crate::rng::{Rng, mix};
 
 /// Attempts before the search is given up. Each begins anew with the guesses in another order and may try
@@ -79,8 +80,19 @@ pub(super) struct Search<'a> {
     counted: Counted,
 }
 
-pub fn search(ground: &Ground<'_>, counted: Counted) -> Verdict {
-    Search::new(ground, counted).run()
+/// Searches; with the order if there is one.
+pub fn search(ground: &Ground<'_>, counted: Counted) -> (Verdict, Option<Explained>) {
+    let mut search = Search::new(ground, counted);
+    let verdict = search.run();
+    let explained = matches!(verdict, Verdict::Ok(_)).then(|| search.explain());
+    (verdict, explained)
+}
+
+/// An order that explains a history.
+pub struct Explained {
+    pub store: Store,
+    /// The call that made each revision from 2 on; `None`: a lease ran out.
+    pub made_by: BTreeMap<i64, Option<usize>>,
 }
 
 impl<'a> Search<'a> {
@@ -108,7 +120,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn run(mut self) -> Verdict {
+    fn run(&mut self) -> Verdict {
         if let Err(conflict) = self.check_made(1) {
             return Verdict::Violation(conflict);
         }
@@ -342,6 +354,25 @@ impl<'a> Search<'a> {
                 Conflict::of("blackbox_nobody", "a revision that was seen is nobody's doing".to_owned(), [])
             }
         }
+    }
+
+    fn explain(self) -> Explained {
+        let mut made_by = BTreeMap::new();
+        let (mut position, mut revision) = (0, 1);
+        for trail in self.trail.iter().filter(|trail| trail.is_applied) {
+            position += 1;
+            let now = self.model.at(position).revision();
+            if now > revision {
+                let op = match trail.step {
+                    Step::Required(at) => Some(&self.ground.required[at]),
+                    Step::Optional(at) => Some(&self.ground.optional[at]),
+                    Step::Expire(_) => None,
+                };
+                made_by.insert(now, op.map(|op| op.call));
+            }
+            revision = now;
+        }
+        Explained { store: self.model.store, made_by }
     }
 
     fn tally(&self) -> Counted {

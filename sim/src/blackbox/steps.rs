@@ -74,7 +74,7 @@ impl Search<'_> {
             return Err(Conflict::of("blackbox_write", what, [op.call]));
         };
         if let (Request::LeaseRevoke { id }, true) = (&decree, may_end_lease(call)) {
-            self.check_lease_is_done(*id)?;
+            self.check_lease_is_done(*id, Some(op.call))?;
         }
         let (revision, compact) = (now.revision(), now.compact_revision());
         let expected = self.model.apply(0, &Decree::Request(decree)).expect("a request has an answer");
@@ -104,8 +104,8 @@ impl Search<'_> {
 
     /// The lease ends with its keys, and time has come at least so far as its renewals promised.
     fn expire(&mut self, id: LeaseId) -> Result<(), Conflict> {
-        self.check_lease_is_done(id)?;
-        let renewals = self.ground.renewals.get(&id).map_or(&[][..], |list| &list[..]);
+        self.check_lease_is_done(id, None)?;
+        let renewals = self.ground.leases.get(&id).map_or(&[][..], |lease| &lease.renewals[..]);
         let placed = renewals.iter().filter(|(op, _)| self.is_placed(*op));
         let until_ns = placed.map(|(_, until_ns)| *until_ns).fold(self.expired_ns, u64::max);
         let revision = self.model.now().revision() + 1;
@@ -123,17 +123,29 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// A lease that was granted once does not end before all that found it alive.
-    fn check_lease_is_done(&self, id: LeaseId) -> Result<(), Conflict> {
-        let Some(proofs) = self.ground.proofs.get(&id) else { return Ok(()) };
-        let open = proofs.ops.iter().find(|op| !self.is_placed(**op));
-        if let Some(open) = open {
-            let call = self.ground.required[*open].call;
-            let what = format!("lease {id} was alive for {:?}", self.ground.history.calls[call].request);
-            return Err(Conflict::of("blackbox_lease", what, [call]));
+    /// A lease does not end, by another than call `by`, before something that found it alive and that no later
+    /// grant of its id can explain.
+    fn check_lease_is_done(&self, id: LeaseId, by: Option<usize>) -> Result<(), Conflict> {
+        let Some(lease) = self.ground.leases.get(&id) else { return Ok(()) };
+        let is_explained = |exact: Option<i64>, until: Time| {
+            let grants = lease.grants.iter().filter(|grant| !self.is_placed(**grant));
+            let mut grants = grants.map(|grant| &self.ground.required[*grant]);
+            let unknown = lease.unknown_grants.iter().filter(|grant| !self.is_taken[**grant]);
+            let mut unknown = unknown.map(|grant| &self.ground.optional[*grant]);
+            grants.any(|grant| {
+                grant.from.order <= until.order && exact.is_none_or(|exact| grant.exact <= Some(exact))
+            }) || unknown.any(|grant| grant.from.order <= until.order)
+        };
+        for proof in lease.proofs.iter().filter(|proof| !self.is_placed(**proof)) {
+            let op = &self.ground.required[*proof];
+            if Some(op.call) != by && !is_explained(op.exact, op.until) {
+                let what = format!("lease {id} was alive for {:?}", self.call_of(op).request);
+                return Err(Conflict::of("blackbox_lease", what, [op.call]));
+            }
         }
-        if proofs.revision > self.model.now().revision() {
-            let what = format!("lease {id} was alive at revision {}", proofs.revision);
+        let seen = self.ground.seen_by.get(lease.attached as usize).copied().unwrap_or(Time::NEVER);
+        if lease.attached > self.model.now().revision() && !is_explained(Some(lease.attached), seen) {
+            let what = format!("lease {id} was alive at revision {}", lease.attached);
             return Err(Conflict::of("blackbox_lease", what, []));
         }
         Ok(())
