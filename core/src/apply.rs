@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use crate::base::{LeaseId, LogIndex, MemberId, Term};
 use crate::codec::DecodeError;
 use crate::command::{Action, Command, LeaseLeft, RequestId};
-use crate::conf::{ConfChangeKind, ConfCommand};
+use crate::conf::ConfCommand;
 use crate::raft::{Committed, Payload};
 use crate::request::{Alarm, Request, Response};
 use crate::state::State;
@@ -268,16 +268,7 @@ fn apply_conf(state: &mut State, index: LogIndex, term: Term, command: ConfComma
         return applied(Some(Err(status)), Change::None);
     }
     command.apply(&mut state.members);
-    let header = Default::default();
-    let members = state.members.iter().cloned().collect();
-    let response = match &command.change {
-        ConfChangeKind::Add { member, .. } => {
-            Response::MemberAdd { header, member: Box::new(member.clone()), members }
-        }
-        ConfChangeKind::Remove(_) => Response::MemberRemove { header, members },
-        ConfChangeKind::UpdatePeerUrls { .. } => Response::MemberUpdate { header, members },
-        ConfChangeKind::Promote(_) => Response::MemberPromote { header, members },
-    };
+    let response = command.response(&state.members);
     applied(Some(Ok(response)), Change::Conf(Box::new(command)))
 }
 

@@ -1,15 +1,13 @@
 //! Membership changes: what an entry of that kind says in our own bytes, and what it does when applied.
 //!
-//! Shape: `TAG`, length of the rest as a varint, format version, kind, header, the kind's body. raft-rs 0.7.0
-//! looks at such an entry on its way in: it must parse as protobuf's ConfChange or it is dropped (raft.rs,
-//! `step_leader`). Tag and length make one unknown field of ours, which it skips, so that log, wire and disk
-//! carry the same bytes and no protobuf is read back from any of them. The first entries of early clusters
-//! have an older shape, which `decode` reads: `ADD_WITHOUT_HEADER`, id, peer URLs and the learner's flag.
+//! Shape: format version, kind, header, the kind's body. The first entries of early clusters have an older
+//! shape, format 1, which `decode` reads: id, peer URLs and the learner's flag. raft-rs never looks inside
+//! (`Consensus::propose_conf`).
 //!
 //! Source: etcd 3.7.1 `server/etcdserver/api/membership/cluster.go` (ValidateConfigurationChange),
 //! `server/etcdserver/server.go` (applyConfChange).
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use raft::eraftpb::{ConfChange, ConfChangeType};
 
 use crate::base::MemberId;
@@ -19,14 +17,11 @@ use crate::members::Members;
 use crate::request::{Header, Member, Response};
 use crate::status::Status;
 
-/// Protobuf's tag of field 15 with a length: ConfChange has no such field, and none with this first byte.
-const TAG: u8 = 15 << 3 | 2;
+/// Version of the bytes. A member that meets a higher one halts.
+const FORMAT: u8 = 2;
 
-/// Version of the bytes behind tag and length. A member that meets a higher one halts.
-const FORMAT: u8 = 1;
-
-/// First byte of the older shape.
-const ADD_WITHOUT_HEADER: u8 = 1;
+/// The older shape: an added member, without a header.
+const FORMAT_WITHOUT_HEADER: u8 = 1;
 
 /// An entry that changes the membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +70,8 @@ impl ConfCommand {
     }
 
     pub fn encode(&self) -> Bytes {
-        let mut body = BytesMut::with_capacity(128);
-        let mut e = Encoder(&mut body);
+        let mut buffer = BytesMut::with_capacity(128);
+        let mut e = Encoder(&mut buffer);
         e.u8(FORMAT).u8(self.change.kind());
         encode_header(&mut e, &self.header);
         match &self.change {
@@ -90,10 +85,6 @@ impl ConfCommand {
                 e.u64(id.0).strs(peer_urls);
             }
         }
-        let mut buffer = BytesMut::with_capacity(body.len() + 4);
-        buffer.put_u8(TAG);
-        put_varint(&mut buffer, body.len());
-        buffer.put_slice(&body);
         buffer.freeze()
     }
 
@@ -101,15 +92,9 @@ impl ConfCommand {
     pub fn decode(bytes: Bytes) -> Result<ConfCommand, DecodeError> {
         let mut d = Decoder(bytes);
         match d.u8()? {
-            ADD_WITHOUT_HEADER => return decode_without_header(d),
-            TAG => {}
-            _ => return Err(DecodeError("unknown kind of membership change")),
-        }
-        if take_varint(&mut d)? != d.0.len() {
-            return Err(DecodeError("a membership change is not as long as it says"));
-        }
-        if d.u8()? != FORMAT {
-            return Err(DecodeError("unknown format of membership change"));
+            FORMAT_WITHOUT_HEADER => return decode_without_header(d),
+            FORMAT => {}
+            _ => return Err(DecodeError("unknown format of membership change")),
         }
         let kind = d.u8()?;
         let header = decode_header(&mut d)?;
@@ -179,9 +164,9 @@ impl ConfCommand {
         }
     }
 
-    /// What the proposer is answered once the change is in `members`; the revision is left out (Q70).
-    pub fn response(&self, header: Header, members: &Members) -> Response {
-        let header = Header { revision: 0, ..header };
+    /// What the proposer is answered once the change is in `members`; apply fills the header in.
+    pub fn response(&self, members: &Members) -> Response {
+        let header = Header::default();
         let members = members.iter().cloned().collect();
         match &self.change {
             ConfChangeKind::Add { member, .. } => {
@@ -246,28 +231,6 @@ fn decode_without_header(mut d: Decoder) -> Result<ConfCommand, DecodeError> {
     let (peer_urls, is_learner) = (context.strings()?, context.bool()?);
     context.finish()?;
     Ok(ConfCommand::bootstrap(Member { id, peer_urls, is_learner, ..Member::default() }))
-}
-
-/// Protobuf's number: seven bits a byte, the lowest first; the high bit says that more follow.
-fn put_varint(buffer: &mut BytesMut, mut value: usize) {
-    while value >= 0x80 {
-        buffer.put_u8(value as u8 & 0x7f | 0x80);
-        value >>= 7;
-    }
-    buffer.put_u8(value as u8);
-}
-
-/// At most four bytes, 256 MiB: far above any entry.
-fn take_varint(d: &mut Decoder) -> Result<usize, DecodeError> {
-    let mut value = 0;
-    for shift in [0, 7, 14, 21] {
-        let byte = d.u8()?;
-        value |= usize::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Ok(value);
-        }
-    }
-    Err(DecodeError("a length has too many digits"))
 }
 
 #[cfg(test)]
