@@ -72,6 +72,9 @@ pub struct Reads {
     rounds: VecDeque<Round>,
     /// Asked of the leader as they stand, by number.
     asked: BTreeMap<u64, Asked>,
+    /// Asked of a member that does not lead: queued again with the next tick or leader. At once, two members
+    /// without a leader would ask each other at the speed of the network.
+    refused: Vec<Read>,
     /// Confirmed, waiting for the index to be applied.
     confirmed: VecDeque<(LogIndex, Vec<Read>)>,
     /// May run.
@@ -194,18 +197,21 @@ impl Reads {
         self.asked.remove(&number).map(|asked| asked.read)
     }
 
-    /// The one asked does not lead: question `number` is asked again, of whoever leads then.
+    /// The one asked does not lead: question `number` is asked again later, of whoever leads then. A number
+    /// that is not awaited any more says nothing.
     pub fn on_not_leader(&mut self, number: u64) {
         let asked = self.take_asked(number);
-        self.queued.extend(asked);
-        while let Some(round) = self.rounds.pop_front_if(|round| round.number <= number) {
-            self.queued.extend(round.reads);
+        self.refused.extend(asked);
+        if let Some(place) = self.rounds.iter().position(|round| round.number == number) {
+            let gone = self.rounds.drain(..=place);
+            self.refused.extend(gone.flat_map(|round| round.reads));
         }
     }
 
     /// Another leader, or none: what was asked of the old one is asked again. Other members' questions go
     /// back to them.
     pub fn on_leader_changed(&mut self, answers: &mut Vec<Answer>) {
+        self.queued.append(&mut self.refused);
         self.queued.extend(self.rounds.drain(..).flat_map(|round| round.reads));
         self.queued.extend(std::mem::take(&mut self.asked).into_values().map(|asked| asked.read));
         self.queued.retain(|read| {
@@ -227,6 +233,7 @@ impl Reads {
     /// Asks again what was not answered in time, drops reads that waited too long.
     pub fn on_tick(&mut self, now: Instant, has_leader: bool, answers: &mut Vec<Answer>) {
         self.ticks += 1;
+        self.queued.append(&mut self.refused);
         let is_late = |at_tick: u64, ticks: u64| ticks - at_tick > ROUND_RETRY_TICKS;
         while let Some(round) = self.rounds.pop_front_if(|round| is_late(round.asked_at_tick, self.ticks)) {
             self.queued.extend(round.reads);
@@ -462,5 +469,69 @@ impl Run {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reads() -> Reads {
+        let mut reads = Reads::default();
+        for (waiter, query) in [(1, Query::Members), (2, Query::KeepAlive(LeaseId(7)))] {
+            let caller = Caller::Local(WaiterId(waiter));
+            reads.linearizable(Read { caller, query, deadline: Instant(1_000) });
+        }
+        reads
+    }
+
+    fn ask(reads: &mut Reads, number: &mut u64) -> Vec<(u64, Question)> {
+        let mut questions = Vec::new();
+        reads.take_questions(number, &mut questions);
+        questions
+    }
+
+    #[test]
+    fn who_does_not_lead_is_asked_again_with_the_next_tick_and_not_before() {
+        let (mut reads, mut number) = (reads(), 0);
+        let expected = [(1, Question::KeepAlive { id: LeaseId(7) }), (2, Question::ReadIndex)];
+        assert_eq!(ask(&mut reads, &mut number), expected);
+        reads.on_not_leader(1);
+        reads.on_not_leader(2);
+        assert!(!reads.wants_round());
+        reads.on_tick(Instant(10), true, &mut Vec::new());
+        assert_eq!(ask(&mut reads, &mut number).len(), 2);
+        // Late: the questions have other numbers by now.
+        reads.on_not_leader(1);
+        reads.on_not_leader(2);
+        reads.on_tick(Instant(20), true, &mut Vec::new());
+        assert!(!reads.wants_round(), "what is under way is not asked twice");
+    }
+
+    #[test]
+    fn another_leader_is_asked_at_once() {
+        let (mut reads, mut number) = (reads(), 0);
+        ask(&mut reads, &mut number);
+        reads.on_not_leader(1);
+        reads.on_leader_changed(&mut Vec::new());
+        assert_eq!(ask(&mut reads, &mut number).len(), 2);
+    }
+
+    #[test]
+    fn what_nobody_can_answer_ends_with_its_deadline() {
+        let (mut reads, mut number) = (reads(), 0);
+        ask(&mut reads, &mut number);
+        reads.on_not_leader(1);
+        reads.on_not_leader(2);
+        let mut answers = Vec::new();
+        reads.on_tick(Instant(1_000), false, &mut answers);
+        let statuses: Vec<Status> = answers
+            .iter()
+            .map(|(_, told)| match told {
+                Told::Done(Err(status)) => *status,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(statuses, [Status::NoLeader, Status::Timeout]);
     }
 }

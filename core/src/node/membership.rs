@@ -25,12 +25,20 @@ struct Promotion {
     deadline: Instant,
     /// The question that is under way; `None`: whoever leads is asked next.
     number: Option<u64>,
+    /// Who was asked last does not lead: the next tick asks again.
+    is_refused: bool,
+}
+
+impl Promotion {
+    fn wants_asking(&self) -> bool {
+        self.number.is_none() && !self.is_refused
+    }
 }
 
 impl Promotions {
     /// Whether a promotion is to be asked for.
     pub fn wants_asking(&self) -> bool {
-        self.asked.iter().any(|promotion| promotion.number.is_none())
+        self.asked.iter().any(Promotion::wants_asking)
     }
 
     fn position(&self, number: u64) -> Option<usize> {
@@ -50,7 +58,13 @@ impl Node {
         if let ConfChangeKind::Promote(id) = change {
             if !self.consensus.is_leader() {
                 let deadline = now.plus_ns(self.config.request_timeout_ns());
-                self.promotions.asked.push(Promotion { caller, id, deadline, number: None });
+                self.promotions.asked.push(Promotion {
+                    caller,
+                    id,
+                    deadline,
+                    number: None,
+                    is_refused: false,
+                });
                 return self.ask_promotions(now, effects);
             }
             if let Err(status) = self.check_caught_up(id) {
@@ -96,14 +110,14 @@ impl Node {
             return;
         }
         if self.consensus.is_leader() {
-            let ours = self.promotions.asked.extract_if(.., |promotion| promotion.number.is_none());
+            let ours = self.promotions.asked.extract_if(.., |promotion| promotion.wants_asking());
             for promotion in ours.collect::<Vec<_>>() {
                 let change = ConfChangeKind::Promote(promotion.id);
                 self.change_membership(now, promotion.caller, change, effects);
             }
         } else if let Some(leader) = self.consensus.leader() {
             let epoch = self.proposals.epoch;
-            for promotion in self.promotions.asked.iter_mut().filter(|asked| asked.number.is_none()) {
+            for promotion in self.promotions.asked.iter_mut().filter(|asked| asked.wants_asking()) {
                 self.question += 1;
                 promotion.number = Some(self.question);
                 let question = Question::Promote { id: promotion.id };
@@ -116,7 +130,8 @@ impl Node {
     /// The one asked does not lead. False: the question was no promotion.
     pub(super) fn on_promotion_not_leader(&mut self, number: u64) -> bool {
         let Some(place) = self.promotions.position(number) else { return false };
-        self.promotions.asked[place].number = None;
+        let promotion = &mut self.promotions.asked[place];
+        (promotion.number, promotion.is_refused) = (None, true);
         true
     }
 
@@ -135,7 +150,9 @@ impl Node {
         true
     }
 
+    /// A tick: refused questions are asked again, and those that nobody answered end.
     pub(super) fn expire_promotions(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        self.promotions.asked.iter_mut().for_each(|promotion| promotion.is_refused = false);
         let late = self.promotions.asked.extract_if(.., |promotion| promotion.deadline <= now);
         for promotion in late.collect::<Vec<_>>() {
             self.tell(promotion.caller, Err(Status::Timeout), effects);
