@@ -1,0 +1,34 @@
+//! `history`: what clients saw, for other people's checkers.
+
+use std::process::ExitCode;
+
+use holdfast_sim::blackbox::export::{Format, export};
+use holdfast_sim::blackbox::history::ClientHistory;
+use holdfast_sim::world::World;
+
+use super::Seed;
+
+#[derive(clap::Args)]
+pub struct History {
+    #[command(flatten)]
+    seed: Seed,
+    /// porcupine (JSON lines) or elle (EDN, rw-register).
+    #[arg(long, value_parser = Format::by_name)]
+    format: Format,
+}
+
+impl History {
+    pub fn run(&self) -> ExitCode {
+        let outcome = World::new(self.seed.plan(), false).run();
+        match export(&ClientHistory::from(&outcome.history), self.format) {
+            Ok(text) => {
+                print!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(why) => {
+                eprintln!("seed {:#018x} cannot be exported: {why}", self.seed.seed);
+                ExitCode::from(11)
+            }
+        }
+    }
+}

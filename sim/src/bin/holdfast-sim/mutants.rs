@@ -1,0 +1,77 @@
+//! `mutants`: bugs planted one by one.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use holdfast_sim::mutants::Hunt;
+
+use super::parse_seed;
+
+#[derive(clap::Args)]
+pub struct Mutants {
+    /// Only those whose name begins so.
+    #[arg(long)]
+    only: Option<String>,
+    /// Seeds to find each.
+    #[arg(long, default_value_t = 10_000)]
+    seeds: u64,
+    /// Base from which the seeds are derived; decimal, or hexadecimal with 0x.
+    #[arg(long, default_value = "1", value_parser = parse_seed)]
+    from: u64,
+    /// Threads.
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Name them and what they do, and plant none.
+    #[arg(long)]
+    list: bool,
+}
+
+impl Mutants {
+    /// Exit code 0: all are found that should be; 1: some live; 2: the hunt could not be made.
+    pub fn run(&self) -> ExitCode {
+        let Mutants { only, seeds, from, jobs, .. } = self;
+        let hunt =
+            Hunt { workspace: workspace(), only: only.clone(), seeds: *seeds, base: *from, jobs: *jobs };
+        if self.list {
+            return list(&hunt);
+        }
+        match hunt.run(&mut |line| println!("{line}")) {
+            Ok(bag) => {
+                for name in &bag.found_after_all {
+                    println!("{name} is found, though its header says that it lives");
+                }
+                for name in &bag.living {
+                    println!("{name} lives");
+                }
+                println!("{}", bag.summary);
+                if bag.living.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+            }
+            Err(trouble) => {
+                eprintln!("mutants: {trouble}");
+                ExitCode::from(2)
+            }
+        }
+    }
+}
+
+fn list(hunt: &Hunt) -> ExitCode {
+    match hunt.patches() {
+        Ok(patches) => {
+            for patch in patches {
+                println!("{:48} {}  [{}]", patch.name, patch.what, patch.catalogue);
+            }
+            ExitCode::SUCCESS
+        }
+        Err(trouble) => {
+            eprintln!("mutants: {trouble}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Cargo names this package's folder at run time, which stays right when a checkout is moved.
+fn workspace() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    package.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}
