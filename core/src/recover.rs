@@ -4,11 +4,12 @@
 //! so that the simulator recovers by the same code on a disk that tears and flips. Nothing is changed.
 
 use std::fmt;
+use std::mem::take;
 
 use bytes::Bytes;
 
 use crate::base::{LogIndex, Term};
-use crate::checkpoint::{self, Checkpoints, Fault, Reader};
+use crate::checkpoint::{self, Checkpoints, Fault, Header, Reader};
 use crate::snapshot::Restorer;
 use crate::state::State;
 use crate::wal::{self, Damage, Dropped, Identity, Layout, LayoutConfig, Replay, Replayed, Resume};
@@ -97,44 +98,47 @@ impl Recovered {
         listing: &[Listed],
         mut read: impl FnMut(&str, u64, u64) -> Result<Bytes, E>,
     ) -> Result<Recovered, RecoverError<E>> {
-        let files = Files::sort(listing).map_err(|path| RecoverError::UnknownFile { path })?;
-        let mut replay = Replay::new();
-        for (_, file) in &files.segments {
-            let bytes = read(&file.path, 0, file.len)
-                .map_err(|error| RecoverError::Read { path: file.path.clone(), error })?;
-            replay.feed(&file.path, bytes).map_err(RecoverError::Log)?;
-        }
-        let log = replay.finish(files.spares, files.log_temporaries).map_err(RecoverError::Log)?;
-        let indexes: Vec<LogIndex> = files.checkpoints.iter().map(|(index, _)| *index).collect();
-        let Some(log) = log else {
+        let mut files = Files::sort(listing).map_err(|path| RecoverError::UnknownFile { path })?;
+        let mut whole: Vec<LogIndex> = files.checkpoints.iter().map(|(index, _)| *index).collect();
+        if files.segments.is_empty() {
             return match files.checkpoints.into_iter().next() {
                 Some((_, file)) => Err(RecoverError::NoLog { path: file.path }),
                 None => {
-                    Ok(Recovered { found: None, checkpoints: Checkpoints::new(indexes, files.temporaries) })
+                    Ok(Recovered { found: None, checkpoints: Checkpoints::new(whole, files.temporaries) })
                 }
             };
-        };
-        let mut found = Found { identity: log.identity, checkpoint: None, log, skipped: Vec::new() };
-        let mut whole = indexes.clone();
+        }
+        let (mut newest, mut skipped) = (None, Vec::new());
         for (index, file) in files.checkpoints.iter().rev() {
-            match read_checkpoint(file, found.identity, &mut read)? {
-                Ok(checkpoint) => {
-                    found.checkpoint = Some(checkpoint);
+            match read_checkpoint(file, &mut read)? {
+                Ok((header, state)) => {
+                    newest = Some((file.path.clone(), header, state));
                     break;
                 }
                 Err(fault) => {
                     whole.retain(|kept| kept != index);
-                    found.skipped.push((file.path.clone(), fault));
+                    skipped.push((file.path.clone(), fault));
                 }
             }
         }
-        let reaches_back = found.log.entries.first().is_none_or(|entry| entry.index == LogIndex(1));
-        if let Some((path, fault)) = found.skipped.last()
-            && found.checkpoint.is_none()
+        let behind = newest.as_ref().map_or(LogIndex(0), |(_, header, _)| header.index);
+        let log = files.read_log(behind, &mut read)?;
+        let identity = log.identity;
+        if let Some((path, header, _)) = &newest
+            && header.identity != identity
+        {
+            let (path, found) = (path.clone(), header.identity);
+            return Err(RecoverError::Identity { path, expected: identity, found });
+        }
+        let reaches_back = log.entries.first().is_none_or(|entry| entry.index == LogIndex(1));
+        if let Some((path, fault)) = skipped.last()
+            && newest.is_none()
             && !reaches_back
         {
             return Err(RecoverError::Checkpoint { path: path.clone(), fault: *fault });
         }
+        let checkpoint = newest.map(|(_, header, state)| (state, header.index, header.term));
+        let found = Found { identity, checkpoint, log, skipped };
         Ok(Recovered { found: Some(found), checkpoints: Checkpoints::new(whole, files.temporaries) })
     }
 }
@@ -162,14 +166,11 @@ pub fn layout(identity: Identity, config: LayoutConfig, found: Option<&Found>) -
     Layout::new(identity, config, resume)
 }
 
-type Checkpoint = (State, LogIndex, Term);
-
 /// `Ok(Err(_))`: this file is not a whole checkpoint.
 fn read_checkpoint<E>(
     file: &Listed,
-    identity: Identity,
     read: &mut impl FnMut(&str, u64, u64) -> Result<Bytes, E>,
-) -> Result<Result<Checkpoint, Fault>, RecoverError<E>> {
+) -> Result<Result<(Header, State), Fault>, RecoverError<E>> {
     let mut reader = Reader::new();
     let mut restorer = Restorer::default();
     let mut offset = 0;
@@ -177,9 +178,9 @@ fn read_checkpoint<E>(
         let len = PIECE_BYTES.min(file.len - offset);
         let bytes = read(&file.path, offset, len)
             .map_err(|error| RecoverError::Read { path: file.path.clone(), error })?;
-        let mut take =
+        let mut restore =
             |record: checkpoint::Record| restorer.record(record.kind, record.bytes).map_err(|e| e.0);
-        if let Err(fault) = reader.feed(&bytes, &mut take) {
+        if let Err(fault) = reader.feed(&bytes, &mut restore) {
             return Ok(Err(fault));
         }
         offset += len;
@@ -188,14 +189,8 @@ fn read_checkpoint<E>(
         Ok(header) => header,
         Err(fault) => return Ok(Err(fault)),
     };
-    if header.identity != identity {
-        let (path, found) = (file.path.clone(), header.identity);
-        return Err(RecoverError::Identity { path, expected: identity, found });
-    }
-    Ok(restorer
-        .finish(&header)
-        .map(|state| (state, header.index, header.term))
-        .map_err(|error| Fault::Content { what: error.0, offset }))
+    let state = restorer.finish(&header).map_err(|error| Fault::Content { what: error.0, offset });
+    Ok(state.map(|state| (header, state)))
 }
 
 /// A listing, sorted by what the files are.
@@ -235,5 +230,22 @@ impl Files {
         files.spares.sort_unstable();
         files.checkpoints.sort();
         Ok(files)
+    }
+
+    /// The log, of which entries up to `behind` are in a checkpoint that verified.
+    fn read_log<E>(
+        &mut self,
+        behind: LogIndex,
+        read: &mut impl FnMut(&str, u64, u64) -> Result<Bytes, E>,
+    ) -> Result<Replayed, RecoverError<E>> {
+        let mut replay = Replay::behind(behind);
+        for (_, file) in &self.segments {
+            let bytes = read(&file.path, 0, file.len)
+                .map_err(|error| RecoverError::Read { path: file.path.clone(), error })?;
+            replay.feed(&file.path, bytes).map_err(RecoverError::Log)?;
+        }
+        let (spares, temporaries) = (take(&mut self.spares), take(&mut self.log_temporaries));
+        let log = replay.finish(spares, temporaries).map_err(RecoverError::Log)?;
+        Ok(log.expect("there is a segment"))
     }
 }

@@ -121,7 +121,8 @@ pub struct Replayed {
     pub hard: HardState,
     /// Index of the entry before `entries`; unknown while the log has neither entry nor snapshot marker.
     pub base: Option<LogIndex>,
-    /// Entries behind what has been reclaimed, without gaps.
+    /// Entries behind what has been reclaimed, without gaps. Those that a checkpoint holds are without their
+    /// data.
     pub entries: Vec<Entry>,
     /// Frames with entries, oldest first.
     pub frames: VecDeque<EntryFrame>,
@@ -161,6 +162,8 @@ pub struct Replay {
     entries: Vec<Entry>,
     /// Index of the entry before `entries`, once known.
     base: Option<LogIndex>,
+    /// Of entries up to here only index and term are wanted.
+    behind: LogIndex,
     /// Where the last segment's frames stopped, with its bytes for the judgement at the end.
     stop: Option<Stop>,
 }
@@ -176,8 +179,10 @@ struct Stop {
 }
 
 impl Replay {
-    pub fn new() -> Replay {
-        Replay::default()
+    /// For a log whose entries up to `checkpoint` (0: there is none) are in a State already: their data,
+    /// which would keep every segment in memory, is not kept.
+    pub fn behind(checkpoint: LogIndex) -> Replay {
+        Replay { behind: checkpoint, ..Replay::default() }
     }
 
     /// Reads segment file `file` (its path) with the whole of its bytes.
@@ -274,9 +279,12 @@ impl Replay {
             self.entries.clear();
             self.base = Some(index);
         }
-        for entry in frame.entries {
+        for mut entry in frame.entries {
             if entry.index == LogIndex(0) {
                 return Err(Why::Content { what: "entries are numbered from 1" });
+            }
+            if entry.index <= self.behind {
+                entry.data = Bytes::new();
             }
             let base = *self.base.get_or_insert(LogIndex(entry.index.0 - 1));
             let last = LogIndex(base.0 + self.entries.len() as u64);

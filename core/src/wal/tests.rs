@@ -12,7 +12,11 @@ const CONFIG: LayoutConfig =
 
 impl MemoryDisk {
     fn replay(&self) -> Result<Option<Replayed>, Damage> {
-        let mut replay = Replay::new();
+        self.replay_behind(LogIndex(0))
+    }
+
+    fn replay_behind(&self, checkpoint: LogIndex) -> Result<Option<Replayed>, Damage> {
+        let mut replay = Replay::behind(checkpoint);
         let mut spares = Vec::new();
         for (file, bytes) in &self.0 {
             match file_kind(file.strip_prefix("wal/").expect("all in one directory")) {
@@ -185,8 +189,20 @@ fn stale_frames_of_a_recycled_segment_and_of_an_earlier_life_do_not_join() {
 }
 
 #[test]
+fn what_a_checkpoint_holds_is_read_without_its_data() {
+    let mut log = Log::new();
+    log.append(&[10, 20, 30]);
+    let whole = log.files.replay().expect("undamaged").expect("not empty");
+    let behind = log.files.replay_behind(LogIndex(2)).expect("undamaged").expect("not empty");
+    let lens = |replayed: &Replayed| replayed.entries.iter().map(|e| e.data.len()).collect::<Vec<_>>();
+    assert_eq!((lens(&whole), lens(&behind)), (vec![10, 20, 30], vec![0, 0, 30]));
+    let after = |replayed: Replayed| replayed.after_checkpoint(LogIndex(2), Term(1));
+    assert_eq!(after(behind), after(whole), "what is behind the checkpoint is the same");
+}
+
+#[test]
 fn foreign_and_newer_files_are_refused_by_name() {
-    let mut replay = Replay::new();
+    let mut replay = Replay::behind(LogIndex(0));
     let damage = replay.feed("wal/x.wal", Bytes::from_static(&[7; 8192])).expect_err("no magic");
     assert_eq!(damage.why, Why::Header(HeaderError::Foreign));
     assert_eq!(damage.to_string(), "wal/x.wal at offset 0: not a file of this program (no magic)");

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use holdfast_core::disk::DiskOp;
 use holdfast_core::recover::Listed;
 use holdfast_core::{checkpoint, wal};
@@ -118,9 +118,13 @@ impl Disk for RealDisk {
     }
 
     fn read(&self, path: &str, offset: u64, len: u64) -> io::Result<Bytes> {
-        let mut bytes = BytesMut::zeroed(usize::try_from(len).map_err(io::Error::other)?);
-        File::open(self.root.join(path))?.read_exact_at(&mut bytes, offset)?;
-        Ok(bytes.freeze())
+        let mut file = File::open(self.root.join(path))?;
+        file.seek(SeekFrom::Start(offset))?;
+        let mut bytes = Vec::with_capacity(usize::try_from(len).map_err(io::Error::other)?);
+        if file.take(len).read_to_end(&mut bytes)? as u64 != len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(bytes.into())
     }
 }
 
@@ -133,6 +137,8 @@ mod tests {
     use holdfast_core::base::{ClusterId, LogIndex, Lsn, MemberId, Term};
     use holdfast_core::recover::{self, Recovered};
     use holdfast_core::wal::{Entry, EntryKind, Frame, FrameKind, FrameWriter, Identity, LayoutConfig};
+
+    use bytes::BytesMut;
 
     use super::*;
 
