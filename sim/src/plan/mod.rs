@@ -111,7 +111,7 @@ impl Plan {
         let mut faults = Draw { rng, profile, is_alone: size == 1, election_ns };
         let (cuts, crashes) = (faults.cuts(), faults.crashes());
         let (network, partitions) = (faults.network(), faults.partitions());
-        Plan {
+        let mut plan = Plan {
             seed,
             profile,
             members: draw_members(rng, profile, size, drift, election_ns),
@@ -145,6 +145,20 @@ impl Plan {
             watch_progress_ns: rng.log_between(100 * MS, 20 * SECOND),
             digest_turns: rng.log_between(200, 5000),
             lie: None,
+        };
+        plan.widen(&mut Rng::named(seed, "key space"));
+        plan
+    }
+
+    /// Keys are few, so that requests meet; now and then they are more than a node of the index holds, so that
+    /// counts pass over subtrees. Members that work two keys a turn would not be done with those.
+    fn widen(&mut self, rng: &mut Rng) {
+        if !rng.chance(0.1) {
+            return;
+        }
+        self.keys = rng.log_between(100, 1000) as usize;
+        for member in &mut self.members {
+            member.limits.work_max = member.limits.work_max.max(1000);
         }
     }
 
