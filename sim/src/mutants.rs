@@ -64,6 +64,8 @@ pub enum Trouble {
         check: String,
         words: String,
     },
+    /// Somebody ended a run; what is known by then is kept.
+    Interrupted,
     /// No mutant has a name that begins so.
     NoSuchMutant {
         only: String,
@@ -86,6 +88,7 @@ impl fmt::Display for Trouble {
             Trouble::Control { check, words } => {
                 write!(f, "the tree without any mutant fails: {check}  {words}")
             }
+            Trouble::Interrupted => write!(f, "a run was ended from outside"),
             Trouble::NoSuchMutant { only } => write!(f, "no mutant has a name that begins with {only}"),
         }
     }
@@ -126,7 +129,7 @@ impl Hunt {
         let seed_takes = self.check_control(&tree, &folder, &mut results, say)?;
         let mut table = Table::new();
         for patch in &patches {
-            let key = Key::new(&patch.name, &patch.text, tree.digest, self.base);
+            let key = Key::new(&patch.name, &patch.diff, tree.digest, self.base);
             let outcome = match results.get(&key, self.seeds) {
                 Some(outcome) => outcome.clone(),
                 None => {

@@ -24,8 +24,8 @@ pub struct Patch {
     pub survives: Option<String>,
     /// Files that it changes, from the root.
     pub files: Vec<String>,
-    /// All bytes, header included.
-    pub text: String,
+    /// The diff alone: another word in the header leaves the mutant what it is.
+    pub diff: String,
 }
 
 impl Patch {
@@ -44,11 +44,11 @@ impl Patch {
 
     fn read(path: PathBuf) -> Result<Patch, Trouble> {
         let text = fs::read_to_string(&path).map_err(|error| Trouble::io(&path, error))?;
-        Patch::parse(path, text)
+        Patch::parse(path, &text)
     }
 
-    fn parse(path: PathBuf, text: String) -> Result<Patch, Trouble> {
-        let header = text.split("\n--- a/").next().unwrap_or_default();
+    fn parse(path: PathBuf, text: &str) -> Result<Patch, Trouble> {
+        let (header, diff) = text.split_at(text.find("\n--- a/").map_or(text.len(), |at| at + 1));
         let field = |name: &str| header.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let needed = |name: &str| {
             let found = field(name).filter(|value| !value.is_empty()).map(str::to_owned);
@@ -56,7 +56,7 @@ impl Patch {
                 .ok_or_else(|| Trouble::File { path: path.clone(), what: format!("it has no line `{name}`") })
         };
         let files: Vec<String> =
-            text.lines().filter_map(|line| line.strip_prefix("+++ b/")).map(str::to_owned).collect();
+            diff.lines().filter_map(|line| line.strip_prefix("+++ b/")).map(str::to_owned).collect();
         if files.is_empty() {
             return Err(Trouble::File { path, what: "it changes no file".to_owned() });
         }
@@ -67,8 +67,8 @@ impl Patch {
             fires: needed("Fires:")?,
             survives: field("Survives:").map(str::to_owned),
             files,
+            diff: diff.to_owned(),
             path,
-            text,
         })
     }
 }
@@ -80,14 +80,14 @@ mod tests {
     const DIFF: &str = "--- a/core/src/x.rs\n+++ b/core/src/x.rs\n@@ -1,1 +1,1 @@\n-a\n+b\n";
 
     fn parse(header: &str) -> Result<Patch, Trouble> {
-        Patch::parse(PathBuf::from("sim/mutants/B18-x.patch"), format!("{header}\n{DIFF}"))
+        Patch::parse(PathBuf::from("sim/mutants/B18-x.patch"), &format!("{header}\n{DIFF}"))
     }
 
     #[test]
     fn header_and_files_are_read() {
         let patch = parse("What: a vote\nCatalogue: B18\nFires: votes\n").expect("a whole patch");
         assert_eq!((patch.name.as_str(), patch.what.as_str()), ("B18-x", "a vote"));
-        assert_eq!(patch.files, ["core/src/x.rs"]);
+        assert_eq!((&patch.files[..], patch.diff.as_str()), (&["core/src/x.rs".to_owned()][..], DIFF));
         assert_eq!(patch.survives, None);
     }
 

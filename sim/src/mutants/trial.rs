@@ -1,6 +1,7 @@
 //! Seeds run by a built tool, in a process of its own: a mutant may loop, eat memory or abort.
 
 use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How much slower than an unmutated one a run may be.
 const SLOWER_MAX: u32 = 10;
 const POLL: Duration = Duration::from_millis(20);
+/// Signals with which somebody else ends a run: SIGINT, SIGKILL, SIGTERM. A mutant itself dies of others.
+const FOREIGN_SIGNALS: [i32; 3] = [2, 9, 15];
 
 /// A tool and how to run it.
 pub struct Trial {
@@ -62,6 +65,9 @@ impl Trial {
             }
             std::thread::sleep(POLL);
         };
+        if status.and_then(|status| status.signal()).is_some_and(|signal| FOREIGN_SIGNALS.contains(&signal)) {
+            return Err(Trouble::Interrupted);
+        }
         let text = read(&self.output)?;
         Ok(match status {
             None => Verdict { seeds, broken: Some(("hang".into(), "no end within the time limit".into())) },
