@@ -7,13 +7,14 @@ use holdfast_core::admit::AdmitConfig;
 use holdfast_core::base::{Instant, LogIndex, MemberId};
 use holdfast_core::boundary::Effects;
 use holdfast_core::check::RequestLimits;
+use holdfast_core::checkpoint;
 use holdfast_core::members::Bootstrap;
 use holdfast_core::node::{Boot, Config, Node, Start};
 use holdfast_core::recover::{self, Listed, RecoverError, Recovered};
 use holdfast_core::wal::Identity;
 
 use super::event::Event;
-use super::machine::{Done, Lane, LaneKind, Process};
+use super::machine::{Done, Lane, LaneKind, Machine, Process};
 use super::{Phase, World};
 use crate::disk::SimDisk;
 use crate::history::Life;
@@ -183,12 +184,25 @@ impl World {
         if self.machines[m].disk.counts.bits_flipped == 0 {
             return self.fail("recovery", format!("m{m}: a directory without damage is refused: {why}"));
         }
+        if !self.may_refuse(m) {
+            let what = format!("m{m}: one damaged checkpoint of two refuses the directory: {why}");
+            return self.fail("recovery", what);
+        }
         self.counts.refused_damage += 1;
         self.marks.hit(Mark::DamageRefused);
         self.machines[m].is_refused = true;
         if self.machines.len() == 1 {
             self.phase = Phase::Over;
         }
+    }
+
+    /// Whether the damage is more than a member alone must stand: one checkpoint may rot, since the one before,
+    /// or the whole log, stands in for it. A received state has nothing before it.
+    fn may_refuse(&self, m: usize) -> bool {
+        let Machine { disk, flipped, .. } = &self.machines[m];
+        let damaged: Vec<&str> = disk.names().filter(|name| flipped.contains(*name)).collect();
+        let has_log_damage = damaged.iter().any(|name| !name.starts_with(checkpoint::files::DIR));
+        self.machines.len() > 1 || has_log_damage || damaged.len() > 1
     }
 
     /// The member's process ends here, killed or by a power loss.
@@ -254,6 +268,7 @@ impl World {
             let bit = self.fate.below(8) as u8;
             if self.machines[m].disk.flip_bit(&name, offset, bit) {
                 self.counts.flips += 1;
+                self.machines[m].flipped.insert(name.clone());
                 self.trace.line(self.now_ns, || format!("m{m}: bit {bit} of byte {offset} of {name} flips"));
             }
         }

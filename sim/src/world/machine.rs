@@ -2,7 +2,7 @@
 //!
 //! It is the shell without threads: the same plans, in the same order, on the simulated disk.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use holdfast_core::base::{Instant, Lsn, MemberId};
@@ -113,6 +113,8 @@ pub struct Machine {
     pub process: Option<Process>,
     /// File and offset of the last append on disk: damage to it cannot be told from a torn one.
     pub last_append: (String, u64),
+    /// Files in which bits were flipped.
+    pub flipped: BTreeSet<String>,
     /// Its directory was refused: it stays down.
     pub is_refused: bool,
     /// It takes no turn before this moment.
@@ -125,6 +127,7 @@ impl Machine {
             disk: SimDisk::new(seed, faults),
             process: None,
             last_append: (String::new(), 0),
+            flipped: BTreeSet::new(),
             is_refused: false,
             paused_until_ns: 0,
         }
