@@ -157,6 +157,7 @@ impl Plan {
             return;
         }
         self.keys = rng.log_between(100, 1000) as usize;
+        self.mix.grow();
         for member in &mut self.members {
             member.limits.work_max = member.limits.work_max.max(1000);
         }
