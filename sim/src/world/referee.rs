@@ -10,7 +10,7 @@ use bytes::Bytes;
 use holdfast_core::base::{LogIndex, MemberId};
 use holdfast_core::boundary::{Effect, Note};
 use holdfast_core::command::{Action, Command};
-use holdfast_core::peer::{Answer, PeerMessage};
+use holdfast_core::peer::PeerMessage;
 use holdfast_core::raft::Payload;
 use holdfast_core::request::{Alarm, CompactRequest, LeaseGrantRequest, Request};
 use holdfast_core::wal::EntryKind;
@@ -240,13 +240,7 @@ impl World {
 
     /// Looks at what a member sends, after `lies` have been told.
     pub(super) fn observe_send(&mut self, m: usize, message: &PeerMessage) {
-        let rests_on_nothing = matches!(
-            message,
-            PeerMessage::Ping
-                | PeerMessage::Answer { answer: Answer::NotLeader, .. }
-                | PeerMessage::SnapshotAck { .. }
-        );
-        if !rests_on_nothing && !self.referee.taps[m].is_booted() {
+        if !self.referee.taps[m].is_booted() {
             return self
                 .fail("durability", format!("m{m} sends {message:?} before its boot record is durable"));
         }
