@@ -1,8 +1,8 @@
 //! Mutants: the catalogue's bugs, planted one by one in a copy of the tree. The simulator must find each.
 //!
 //! A simulator that finds nothing proves little; one that finds what was planted shows what it would find.
-//! Outcomes are kept by the content of the patch and of the sources, so that a hunt that was broken off goes
-//! on where it was, and one over unchanged sources costs nothing.
+//! Outcomes are kept, so that a hunt that was broken off goes on where it was. What breaks with a mutant counts
+//! only if it does not break without it: each find is tried again on the clean tree.
 
 mod patch;
 mod results;
@@ -23,8 +23,8 @@ const FIRST_RUN_SEEDS: u64 = 50;
 const RUN_SEEDS_MAX: u64 = 2_000;
 /// Of a mutant that lived through its seeds, one in so many is run twice: its traces must be the same.
 const TWICE_EACH: u64 = 50;
-/// Seeds whose time is the measure for all runs.
-const MEASURE_SEEDS: u64 = 200;
+/// Seeds that the clean tree must pass beforehand; their time is the measure for all runs.
+const CONTROL_SEEDS: u64 = 200;
 /// The unmutated tree, among the outcomes.
 const CONTROL: &str = "control";
 
@@ -39,6 +39,8 @@ pub struct Hunt {
     /// Base from which the seeds are derived.
     pub base: u64,
     pub jobs: usize,
+    /// Hunt those again that were found before.
+    pub fresh: bool,
 }
 
 /// Why a hunt cannot be made, or not go on.
@@ -126,14 +128,15 @@ impl Hunt {
         let folder = self.workspace.join("target").join("mutants");
         let tree = Tree::refresh(&self.workspace, &folder)?;
         let mut results = Results::read(folder.join("results.tsv"))?;
-        let seed_takes = self.check_control(&tree, &folder, &mut results, say)?;
+        let clean = self.check_control(&tree, &folder, &mut results, say)?;
         let mut table = Table::new();
         for patch in &patches {
-            let key = Key::new(&patch.name, &patch.diff, tree.digest, self.base);
-            let outcome = match results.get(&key, self.seeds) {
+            let key = Key::new(&patch.name, &patch.diff, self.base);
+            let settled = results.settled(&key, self.seeds, tree.digest);
+            let outcome = match settled.filter(|_| !self.fresh) {
                 Some(outcome) => outcome.clone(),
                 None => {
-                    let outcome = self.hunt(&tree, patch, &folder, seed_takes)?;
+                    let outcome = self.hunt(&tree, patch, &clean)?;
                     results.record(key, outcome.clone())?;
                     outcome
                 }
@@ -142,8 +145,7 @@ impl Hunt {
             table.push((patch, outcome));
         }
         if self.only.is_none() {
-            let document = results::document(&table, self.seeds);
-            results::write_document(&self.workspace.join("docs").join("mutants.md"), &document)?;
+            self.write_table(&patches, &results)?;
         }
         let named = |is_wanted: &dyn Fn(&Patch, &Outcome) -> bool| {
             let wanted = table.iter().filter(|(patch, outcome)| is_wanted(patch, outcome));
@@ -156,45 +158,61 @@ impl Hunt {
         })
     }
 
-    /// The tree as it is must pass what mutants must not; the time that it takes for a seed.
+    /// Writes into the docs what is known, and hunts nothing; the summary.
+    pub fn tell(&self) -> Result<String, Trouble> {
+        let patches = self.patches()?;
+        let results = Results::read(self.workspace.join("target").join("mutants").join("results.tsv"))?;
+        self.write_table(&patches, &results)
+    }
+
+    fn write_table(&self, patches: &[Patch], results: &Results) -> Result<String, Trouble> {
+        let (mut table, mut untried) = (Table::new(), Vec::new());
+        for patch in patches {
+            match results.last(&Key::new(&patch.name, &patch.diff, self.base)) {
+                Some(outcome) => table.push((patch, outcome.clone())),
+                None => untried.push(patch.name.as_str()),
+            }
+        }
+        let document = results::document(&table, &untried);
+        results::write_document(&self.workspace.join("docs").join("mutants.md"), &document)?;
+        Ok(results::summary(&table))
+    }
+
+    /// The tree as it is must pass what mutants must not. Its tool is kept, and how long a seed takes it.
     fn check_control(
         &self,
         tree: &Tree,
         folder: &Path,
         results: &mut Results,
         say: &mut dyn FnMut(&str),
-    ) -> Result<Duration, Trouble> {
-        let key = Key::new(CONTROL, "", tree.digest, self.base);
-        if let Some(known) = results.get(&key, self.seeds) {
-            return Ok(Duration::from_secs_f64(known.seconds / known.seeds as f64));
+    ) -> Result<Trial, Trouble> {
+        let key = Key::new(CONTROL, "", self.base);
+        let known = results.settled(&key, CONTROL_SEEDS, tree.digest);
+        let kept = folder.join("clean");
+        let mut trial = Trial {
+            tool: kept.clone(),
+            output: folder.join("output.txt"),
+            jobs: self.jobs,
+            seed_takes: Duration::from_secs(2),
+        };
+        if let Some(known) = known.filter(|_| kept.is_file()) {
+            trial.seed_takes = Duration::from_secs_f64(known.seconds / known.seeds as f64);
+            return Ok(trial);
         }
-        let tool = tree.build()?;
-        let patient = self.trial(tool.clone(), folder, Duration::from_secs(2));
+        std::fs::copy(tree.build()?, &kept).map_err(|error| Trouble::io(&kept, error))?;
         let start = Instant::now();
-        let measure = self.seeds.min(MEASURE_SEEDS);
-        patient.run("run", self.base, measure)?;
-        let seed_takes = start.elapsed() / u32::try_from(measure.max(1)).unwrap_or(u32::MAX);
-        let outcome = self.try_seeds(tree, &self.trial(tool, folder, seed_takes))?;
+        let Verdict { seeds, broken, .. } = trial.run("run", self.base, CONTROL_SEEDS)?;
+        let outcome = outcome(tree, seeds, start, broken.clone());
         say(&describe(CONTROL, &outcome));
-        if let Some((check, words)) = outcome.killed {
+        if let Some((check, words)) = broken {
             return Err(Trouble::Control { check, words });
         }
-        let seconds = outcome.seconds;
+        trial.seed_takes = start.elapsed() / CONTROL_SEEDS as u32;
         results.record(key, outcome)?;
-        Ok(Duration::from_secs_f64(seconds / self.seeds.max(1) as f64))
+        Ok(trial)
     }
 
-    fn trial(&self, tool: PathBuf, folder: &Path, seed_takes: Duration) -> Trial {
-        Trial { tool, output: folder.join("output.txt"), jobs: self.jobs, seed_takes }
-    }
-
-    fn hunt(
-        &self,
-        tree: &Tree,
-        patch: &Patch,
-        folder: &Path,
-        seed_takes: Duration,
-    ) -> Result<Outcome, Trouble> {
+    fn hunt(&self, tree: &Tree, patch: &Patch, clean: &Trial) -> Result<Outcome, Trouble> {
         let planted = tree.plant(patch)?;
         let tool = tree.build();
         tree.take_out(planted)?;
@@ -204,26 +222,51 @@ impl Hunt {
             }
             other => other,
         })?;
-        self.try_seeds(tree, &self.trial(tool, folder, seed_takes))
+        self.try_seeds(tree, &Trial { tool, ..clean.clone() }, clean)
     }
 
     /// Runs seeds until something breaks, or all of them.
-    fn try_seeds(&self, tree: &Tree, trial: &Trial) -> Result<Outcome, Trouble> {
+    fn try_seeds(&self, tree: &Tree, trial: &Trial, clean: &Trial) -> Result<Outcome, Trouble> {
         let start = Instant::now();
         let (mut tried, mut size, mut killed) = (0, FIRST_RUN_SEEDS, None);
         let mut base = self.base;
         while killed.is_none() && tried < self.seeds {
-            let Verdict { seeds, broken } = trial.run("run", base, size.min(self.seeds - tried))?;
-            tried += seeds;
-            killed = broken;
+            let verdict = trial.run("run", base, size.min(self.seeds - tried))?;
+            check_clean(clean, "run", base, &verdict)?;
+            tried += verdict.seeds;
+            killed = verdict.broken;
             base += 1;
             size = (size * 4).min(RUN_SEEDS_MAX);
         }
         if killed.is_none() {
-            killed = trial.run("twice", self.base, self.seeds.div_ceil(TWICE_EACH))?.broken;
+            let verdict = trial.run("twice", self.base, self.seeds.div_ceil(TWICE_EACH))?;
+            check_clean(clean, "twice", self.base, &verdict)?;
+            killed = verdict.broken;
         }
-        let (commit, day) = (tree.commit.clone(), tree.day.clone());
-        Ok(Outcome { seeds: tried, seconds: start.elapsed().as_secs_f64(), killed, commit, day })
+        Ok(outcome(tree, tried, start, killed))
+    }
+}
+
+fn outcome(tree: &Tree, seeds: u64, start: Instant, killed: Option<(String, String)>) -> Outcome {
+    let (sources, commit, day) = (tree.digest, tree.commit.clone(), tree.day.clone());
+    Outcome { seeds, seconds: start.elapsed().as_secs_f64(), killed, sources, commit, day }
+}
+
+/// What broke with a mutant must not break without it.
+fn check_clean(clean: &Trial, command: &str, base: u64, verdict: &Verdict) -> Result<(), Trouble> {
+    if verdict.broken.is_none() {
+        return Ok(());
+    }
+    let again = match &verdict.replay {
+        Some(words) => clean.replay(words)?,
+        None => clean.run(command, base, verdict.seeds)?,
+    };
+    match again.broken {
+        None => Ok(()),
+        Some((check, words)) => {
+            let replay = again.replay.or(verdict.replay.clone()).unwrap_or_default();
+            Err(Trouble::Control { check, words: format!("{words} ({replay})") })
+        }
     }
 }
 

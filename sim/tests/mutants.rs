@@ -19,7 +19,7 @@ fn workspace() -> PathBuf {
 }
 
 fn patches() -> Vec<Patch> {
-    let hunt = Hunt { workspace: workspace(), only: None, seeds: 1, base: 1, jobs: 1 };
+    let hunt = Hunt { workspace: workspace(), only: None, seeds: 1, base: 1, jobs: 1, fresh: false };
     hunt.patches().expect("every patch has a header and a diff")
 }
 

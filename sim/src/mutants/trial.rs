@@ -19,6 +19,7 @@ const POLL: Duration = Duration::from_millis(20);
 const FOREIGN_SIGNALS: [i32; 3] = [2, 9, 15];
 
 /// A tool and how to run it.
+#[derive(Clone, Debug)]
 pub struct Trial {
     pub tool: PathBuf,
     /// Where its output goes.
@@ -34,18 +35,31 @@ pub struct Verdict {
     pub seeds: u64,
     /// Kind and name of the check that fired, and its words; `None`: every seed passed.
     pub broken: Option<(String, String)>,
+    /// Arguments with which the tool runs the failing seed alone, as it prints them.
+    pub replay: Option<String>,
 }
 
 impl Trial {
     /// Runs `command` over `seeds` seeds derived from `base`, up to the first failure.
     pub fn run(&self, command: &str, base: u64, seeds: u64) -> Result<Verdict, Trouble> {
+        let (jobs, seeds_text, base) = (self.jobs.to_string(), seeds.to_string(), base.to_string());
+        let fixed = [command, "--failures", "1", "--jobs", &jobs, "--seeds", &seeds_text, "--from", &base];
+        self.spawn(&fixed, seeds)
+    }
+
+    /// Runs one seed, by the words that the tool printed for it.
+    pub fn replay(&self, words: &str) -> Result<Verdict, Trouble> {
+        let words: Vec<&str> = words.split_whitespace().chain(["--last", "0"]).collect();
+        self.spawn(&words, 1)
+    }
+
+    fn spawn(&self, args: &[&str], seeds: u64) -> Result<Verdict, Trouble> {
         let file = File::create(&self.output).map_err(|error| Trouble::io(&self.output, error))?;
         let limit = format!("ulimit -v {MEMORY_KIB_MAX}; exec \"$0\" \"$@\"");
         let mut child = Command::new("sh")
             .args(["-c", &limit])
             .arg(&self.tool)
-            .args([command, "--failures", "1", "--jobs", &self.jobs.to_string()])
-            .args(["--seeds", &seeds.to_string(), "--from", &base.to_string()])
+            .args(args)
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(Stdio::null())
@@ -70,7 +84,10 @@ impl Trial {
         }
         let text = read(&self.output)?;
         Ok(match status {
-            None => Verdict { seeds, broken: Some(("hang".into(), "no end within the time limit".into())) },
+            None => {
+                let broken = Some(("hang".into(), "no end within the time limit".into()));
+                Verdict { seeds, broken, replay: None }
+            }
             Some(status) => judge(&text, status.success(), &status.to_string(), seeds),
         })
     }
@@ -91,7 +108,8 @@ fn judge(text: &str, is_success: bool, status: &str, seeds: u64) -> Verdict {
         (None, false) => Some(("died".to_owned(), status.to_owned())),
         (None, true) => None,
     };
-    Verdict { seeds: tried.unwrap_or(seeds), broken }
+    let replay = text.lines().find_map(|line| line.trim_start().strip_prefix("replay   cargo sim "));
+    Verdict { seeds: tried.unwrap_or(seeds), broken, replay: replay.map(str::to_owned) }
 }
 
 fn read(path: &Path) -> Result<String, Trouble> {
@@ -105,10 +123,11 @@ mod tests {
 
     #[test]
     fn the_first_failure_and_the_seeds_tried_are_read() {
-        let text = "FAIL safety/write  Put was lost\n profile  calm\nseeds=17 failed=1 ops=3\n";
+        let text =
+            "FAIL safety/write  Put was lost\n replay   cargo sim replay --seed 0x1\nseeds=17 failed=1\n";
         let verdict = judge(text, false, "exit status: 11", 50);
         let broken = Some(("safety/write".to_owned(), "Put was lost".to_owned()));
-        assert_eq!(verdict, Verdict { seeds: 17, broken });
+        assert_eq!(verdict, Verdict { seeds: 17, broken, replay: Some("replay --seed 0x1".to_owned()) });
     }
 
     #[test]
@@ -116,6 +135,6 @@ mod tests {
         let verdict = judge("", false, "signal: 6 (SIGABRT)", 50);
         assert_eq!(verdict.broken, Some(("died".to_owned(), "signal: 6 (SIGABRT)".to_owned())));
         let clean = judge("seeds=50 failed=0\n", true, "exit status: 0", 50);
-        assert_eq!(clean, Verdict { seeds: 50, broken: None });
+        assert_eq!(clean, Verdict { seeds: 50, broken: None, replay: None });
     }
 }

@@ -21,19 +21,33 @@ pub struct Mutants {
     /// Threads.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
+    /// Hunt those again that were found before.
+    #[arg(long)]
+    fresh: bool,
     /// Name them and what they do, and plant none.
     #[arg(long)]
     list: bool,
+    /// Write what is known into docs/mutants.md, and plant none.
+    #[arg(long)]
+    table: bool,
 }
 
 impl Mutants {
     /// Exit code 0: all are found that should be; 1: some live; 2: the hunt could not be made.
     pub fn run(&self) -> ExitCode {
-        let Mutants { only, seeds, from, jobs, .. } = self;
-        let hunt =
-            Hunt { workspace: workspace(), only: only.clone(), seeds: *seeds, base: *from, jobs: *jobs };
+        let hunt = Hunt {
+            workspace: workspace(),
+            only: self.only.clone(),
+            seeds: self.seeds,
+            base: self.from,
+            jobs: self.jobs,
+            fresh: self.fresh,
+        };
         if self.list {
             return list(&hunt);
+        }
+        if self.table {
+            return table(&Hunt { only: None, ..hunt });
         }
         match hunt.run(&mut |line| println!("{line}")) {
             Ok(bag) => {
@@ -60,6 +74,19 @@ fn list(hunt: &Hunt) -> ExitCode {
             for patch in patches {
                 println!("{:48} {}  [{}]", patch.name, patch.what, patch.catalogue);
             }
+            ExitCode::SUCCESS
+        }
+        Err(trouble) => {
+            eprintln!("mutants: {trouble}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn table(hunt: &Hunt) -> ExitCode {
+    match hunt.tell() {
+        Ok(summary) => {
+            println!("{summary}");
             ExitCode::SUCCESS
         }
         Err(trouble) => {
