@@ -119,6 +119,9 @@ pub struct SimDisk {
     rng: Rng,
     pub faults: DiskFaults,
     pub counts: DiskCounts,
+    /// What a script does to the next flush: it takes so long, or it fails.
+    next_sync_ns: Option<u64>,
+    next_sync_fails: bool,
     files: BTreeMap<u64, File>,
     next_file: u64,
     names: BTreeMap<String, u64>,
@@ -134,6 +137,8 @@ impl SimDisk {
             rng: Rng::named(seed, "disk"),
             faults,
             counts: DiskCounts::default(),
+            next_sync_ns: None,
+            next_sync_fails: false,
             files: BTreeMap::new(),
             next_file: 1,
             names: BTreeMap::new(),
@@ -146,6 +151,16 @@ impl SimDisk {
     /// Draws from here on as `seed` says.
     pub fn reseed(&mut self, seed: u64) {
         self.rng = Rng::named(seed, "disk");
+    }
+
+    /// The next flush takes so long.
+    pub fn stall_next_sync(&mut self, lasts_ns: u64) {
+        self.next_sync_ns = Some(lasts_ns);
+    }
+
+    /// The next flush fails.
+    pub fn fail_next_sync(&mut self) {
+        self.next_sync_fails = true;
     }
 
     /// Names in `directory` (without trailing slash), sorted.
@@ -214,7 +229,7 @@ impl SimDisk {
         let pages = file.dirty.keys().map(|number| (*number, file.pages.get(number).cloned())).collect();
         let length = file.length;
         self.counts.syncs += 1;
-        let fails = self.rng.chance(self.faults.sync_fails);
+        let fails = self.rng.chance(self.faults.sync_fails) || std::mem::take(&mut self.next_sync_fails);
         let takes_ns = self.draw_sync_ns();
         Ok(Sync { file: id, pages, length, takes_ns, fails })
     }
@@ -226,6 +241,10 @@ impl SimDisk {
         if self.rng.chance(self.faults.stall) {
             self.counts.stalls += 1;
             takes_ns += self.rng.between(self.faults.stall_ns.0, self.faults.stall_ns.1);
+        }
+        if let Some(lasts_ns) = self.next_sync_ns.take() {
+            self.counts.stalls += 1;
+            takes_ns = takes_ns.max(lasts_ns);
         }
         takes_ns
     }

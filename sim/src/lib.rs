@@ -23,6 +23,7 @@ pub mod replay;
 pub mod ring2;
 pub mod rng;
 pub mod run;
+pub mod scenario;
 pub mod trace;
 pub mod workload;
 pub mod world;

@@ -13,7 +13,7 @@ use crate::rng::derive;
 use crate::world::{Counts, World};
 
 /// Threads that run seeds have this much stack: nested transactions recurse.
-const STACK_BYTES: usize = 16 << 20;
+pub const STACK_BYTES: usize = 16 << 20;
 
 /// Why a seed failed.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Failure {
     pub seed: u64,
     pub profile: Profile,
     pub members: usize,
+    /// The file of the plan, if it has one.
+    pub scenario: Option<String>,
     pub violation: Violation,
     pub trace_hash: u64,
 }
@@ -39,7 +41,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { seed, profile, members, violation, trace_hash } = self;
+        let Failure { seed, profile, members, scenario, violation, trace_hash } = self;
         let kind = match self.exit_code() {
             10 => "assert",
             12 => "liveness",
@@ -49,11 +51,12 @@ impl fmt::Display for Failure {
         let profile = profile.name();
         let seconds = violation.at.at_ns as f64 / 1e9;
         writeln!(f, "FAIL {kind}/{}  {}", violation.check, violation.what)?;
-        writeln!(f, " profile  {profile}  seed {seed:#018x}  turn {}  at {seconds:.3}s", violation.at.turn)?;
-        writeln!(
-            f,
-            " replay   cargo sim replay --profile {profile} --members {members} --seed {seed:#018x}"
-        )?;
+        let (what, which) = match scenario {
+            Some(file) => (format!("scenario {file}"), file.clone()),
+            None => (format!("profile  {profile}"), format!("--profile {profile} --members {members}")),
+        };
+        writeln!(f, " {what}  seed {seed:#018x}  turn {}  at {seconds:.3}s", violation.at.turn)?;
+        writeln!(f, " replay   cargo sim replay {which} --seed {seed:#018x}")?;
         write!(f, " trace    {trace_hash:016x}")
     }
 }
@@ -84,7 +87,15 @@ pub fn run_seed(seed: u64, profile: Profile) -> Result<Report, Failure> {
 /// Runs a plan.
 pub fn run_plan(plan: Plan, keeps_lines: bool) -> (Result<Report, Failure>, Vec<String>) {
     let (seed, profile, members) = (plan.seed, plan.profile, plan.members.len());
-    let failure = |violation, trace_hash| Failure { seed, profile, members, violation, trace_hash };
+    let scenario = plan.scenario.clone();
+    let failure = |violation, trace_hash| Failure {
+        seed,
+        profile,
+        members,
+        scenario: scenario.clone(),
+        violation,
+        trace_hash,
+    };
     let caught = std::panic::catch_unwind(AssertUnwindSafe(|| judge(plan, keeps_lines)));
     match caught {
         Ok((Ok(report), lines)) => (Ok(report), lines),
@@ -123,6 +134,7 @@ fn judge(plan: Plan, keeps_lines: bool) -> Judged {
 /// Runs a plan twice: the traces must be the same to the last byte.
 pub fn run_twice(plan: Plan) -> Result<Report, Failure> {
     let (seed, profile, members) = (plan.seed, plan.profile, plan.members.len());
+    let scenario = plan.scenario.clone();
     let first = run_plan(plan.clone(), false).0?;
     let second = run_plan(plan, false).0?;
     if first.trace_hash == second.trace_hash {
@@ -131,7 +143,7 @@ pub fn run_twice(plan: Plan) -> Result<Report, Failure> {
     let what =
         format!("two runs of one seed have traces {:016x} and {:016x}", first.trace_hash, second.trace_hash);
     let violation = Violation { check: "determinism", what, at: Default::default() };
-    Err(Failure { seed, profile, members, violation, trace_hash: second.trace_hash })
+    Err(Failure { seed, profile, members, scenario, violation, trace_hash: second.trace_hash })
 }
 
 /// Many seeds.
@@ -201,7 +213,7 @@ impl Farm {
 }
 
 impl Harvest {
-    fn add(&mut self, report: &Report) {
+    pub fn add(&mut self, report: &Report) {
         self.counts.add(&report.counts);
         self.marks.add(&report.marks);
         self.checked.add(&report.checked);

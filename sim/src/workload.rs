@@ -20,7 +20,7 @@ pub struct Mix {
 impl Mix {
     /// Usual weights, of which each but puts and gets is switched off or multiplied by chance.
     pub fn draw(rng: &mut Rng) -> Mix {
-        let mut weights = [40, 24, 6, 2, 14, 3, 3, 4, 2, 5, 3, 1, 2, 2, 1, 2];
+        let Mix { mut weights } = Mix::mixed();
         for weight in &mut weights[2..] {
             *weight *= *rng.pick(&[0, 1, 1, 3]);
         }
@@ -31,6 +31,37 @@ impl Mix {
     pub fn grow(&mut self) {
         let [puts, _, deletes, wipes, ..] = &mut self.weights;
         (*puts, *deletes, *wipes) = (120, 1, 1);
+    }
+
+    /// No requests at all; others are added.
+    pub fn none() -> Mix {
+        Mix { weights: [0; 16] }
+    }
+
+    /// Everything.
+    pub fn mixed() -> Mix {
+        Mix { weights: [40, 24, 6, 2, 14, 3, 3, 4, 2, 5, 3, 1, 2, 2, 1, 2] }
+    }
+
+    /// Puts, ranges, deletes and transactions.
+    pub fn register() -> Mix {
+        Mix { weights: [40, 40, 6, 0, 14, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] }
+    }
+
+    /// Leases, and puts that hang keys on them.
+    pub fn lease() -> Mix {
+        Mix { weights: [20, 0, 0, 0, 0, 0, 0, 8, 3, 20, 5, 2, 0, 0, 0, 0] }
+    }
+
+    /// Compactions.
+    pub fn compact() -> Mix {
+        Mix { weights: [0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 2, 0, 0, 0] }
+    }
+
+    pub fn add(&mut self, other: &Mix) {
+        for (weight, more) in self.weights.iter_mut().zip(other.weights) {
+            *weight += more;
+        }
     }
 }
 

@@ -27,6 +27,8 @@ enum Canary {
     Corruption,
     /// A test of this file.
     Here,
+    /// A script in scenarios.rs that does not go as it should.
+    Script,
     /// Nothing, and why.
     Nothing(&'static str),
 }
@@ -35,13 +37,14 @@ const WORLD: &str =
     "fires only on a core or a world that is wrong in itself: mutants are its canaries (docs/mutants.md)";
 
 /// Checks outside of the black-box checker; its own are `CHECKS`, and fire below.
-const TABLE: [(&str, Canary); 27] = [
+const TABLE: [(&str, Canary); 29] = [
     ("append", Canary::Nothing(WORLD)),
     ("assert", Canary::Nothing("any panic of the core")),
     ("codec", Canary::Nothing(WORLD)),
     ("determinism", Canary::Nothing("compares two runs of one seed: needs a core that is not deterministic")),
     ("durability", Canary::Lie(Lie::EarlyAck)),
     ("election", Canary::Lie(Lie::GrantedVote)),
+    ("expect", Canary::Script),
     ("halt", Canary::Nothing(WORLD)),
     ("hash_kv", Canary::Corruption),
     ("lease_checkpoint", Canary::Corruption),
@@ -58,6 +61,7 @@ const TABLE: [(&str, Canary); 27] = [
     ("refusal", Canary::Corruption),
     ("replay", Canary::Here),
     ("reply", Canary::Lie(Lie::RepeatedAnswer)),
+    ("script", Canary::Script),
     ("send", Canary::Nothing(WORLD)),
     ("state_hash", Canary::Corruption),
     ("state_machine", Canary::Lie(Lie::TwoTruths)),
@@ -91,6 +95,7 @@ fn every_check_has_a_canary() {
     let mut known: BTreeSet<String> = TABLE.iter().map(|(name, _)| (*name).to_owned()).collect();
     known.extend(CHECKS.map(str::to_owned));
     assert_eq!(names, known);
+    assert_eq!(holdfast_sim::check::NAMES.to_vec(), TABLE.map(|(name, _)| name).to_vec());
     let corruptions = include_str!("checkers.rs");
     for (name, canary) in &TABLE {
         match canary {
@@ -102,6 +107,10 @@ fn every_check_has_a_canary() {
             }
             Canary::Lie(lie) => assert!(fires(*lie, name), "{name}: {lie:?} does not fire it"),
             Canary::Here => {}
+            Canary::Script => {
+                let scripts = include_str!("scenarios.rs");
+                assert!(scripts.contains(&format!("\"{name}: ")), "{name}: no script in scenarios.rs");
+            }
             Canary::Nothing(why) => assert!(!why.is_empty()),
         }
     }

@@ -15,6 +15,39 @@ use crate::history::{History, Moment};
 use crate::oracle::expect::Expected;
 use crate::oracle::model::{Decree, Model};
 
+/// Every check of ring 1 by its name, here and in `world`.
+pub const NAMES: [&str; 29] = [
+    "append",
+    "assert",
+    "codec",
+    "determinism",
+    "durability",
+    "election",
+    "expect",
+    "halt",
+    "hash_kv",
+    "lease_checkpoint",
+    "lease_early",
+    "lease_late",
+    "lease_remaining",
+    "log_matching",
+    "no_progress",
+    "peer",
+    "raft",
+    "read",
+    "real_time",
+    "recovery",
+    "refusal",
+    "replay",
+    "reply",
+    "script",
+    "send",
+    "state_hash",
+    "state_machine",
+    "watch",
+    "write",
+];
+
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {

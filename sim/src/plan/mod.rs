@@ -6,8 +6,10 @@
 mod faults;
 mod lie;
 mod profile;
+pub mod step;
 
 use holdfast_core::boundary::Limits;
+use holdfast_core::request::Request;
 use holdfast_core::wal::LayoutConfig;
 
 use crate::disk::DiskFaults;
@@ -17,6 +19,7 @@ use faults::Draw;
 pub use faults::{Crashes, Cuts, NetworkPlan, PartitionPlan, Shape};
 pub use lie::Lie;
 pub use profile::Profile;
+use step::{Action, Step};
 
 pub const MS: u64 = 1_000_000;
 pub const SECOND: u64 = 1_000 * MS;
@@ -83,6 +86,18 @@ pub struct Plan {
     pub lease_checkpoint_ns: Option<u64>,
     /// A digest of some member's State is taken each so many turns.
     pub digest_turns: u64,
+    /// Time after which the storm ends, if the clients have not asked everything by then.
+    pub storm_ns: u64,
+    /// The calm lasts so long at least.
+    pub calm_ns_min: u64,
+    /// Longest TTL that clients ask for.
+    pub ttl_ns_max: u64,
+    /// Longest that a step stops a disk or a process.
+    pub stalls_ns_max: u64,
+    /// Steps that are taken beside everything that is drawn. The storm lasts until the last one is done.
+    pub script: Vec<Step>,
+    /// The file that the plan comes from, if it comes from one.
+    pub scenario: Option<String>,
     /// `None` but in tests of the checkers.
     pub lie: Option<Lie>,
 }
@@ -144,6 +159,12 @@ impl Plan {
             ]),
             watch_progress_ns: rng.log_between(100 * MS, 20 * SECOND),
             digest_turns: rng.log_between(200, 5000),
+            storm_ns: 120 * SECOND,
+            calm_ns_min: 0,
+            ttl_ns_max: 8 * SECOND,
+            stalls_ns_max: 0,
+            script: Vec::new(),
+            scenario: None,
             lie: None,
         };
         plan.widen(&mut Rng::named(seed, "key space"));
@@ -160,6 +181,25 @@ impl Plan {
         self.mix.grow();
         for member in &mut self.members {
             member.limits.work_max = member.limits.work_max.max(1000);
+        }
+    }
+
+    /// Widens the promises of the world to what the script does to it.
+    pub fn allow_for_script(&mut self) {
+        for step in &self.script {
+            match &step.action {
+                Action::Clock { rate, .. } => self.drift = self.drift.max((1.0 - rate).abs()),
+                Action::StallSync { lasts_ns, .. } | Action::Pause { lasts_ns, .. } => {
+                    self.stalls_ns_max = self.stalls_ns_max.max(*lasts_ns);
+                }
+                Action::Ask { ask, .. } => {
+                    if let Request::LeaseGrant(grant) = &ask.request {
+                        let ttl_s = u64::try_from(grant.ttl).unwrap_or(0).min(3600);
+                        self.ttl_ns_max = self.ttl_ns_max.max(ttl_s * SECOND);
+                    }
+                }
+                _ => {}
+            }
         }
     }
 

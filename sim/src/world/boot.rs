@@ -86,7 +86,7 @@ pub fn recover_disk(disk: &SimDisk) -> Result<Recovered, RecoverError<&'static s
 impl World {
     /// A process begins: recovery, then a node.
     pub(super) fn start(&mut self, m: usize) {
-        if self.machines[m].is_refused {
+        if self.machines[m].is_refused || self.machines[m].is_held_down {
             return;
         }
         assert!(self.machines[m].process.is_none(), "one process at a time");
@@ -212,7 +212,49 @@ impl World {
     }
 
     pub(super) fn end_life(&mut self, m: usize, is_power: bool, why: &str) {
-        let Some(process) = self.machines[m].process.take() else { return };
+        if !self.stop_process(m, is_power, why) {
+            return;
+        }
+        let pause = match self.phase {
+            Phase::Storm => self.draw_pause(self.plan.crashes.restart_ns),
+            _ => 1,
+        };
+        self.after(pause, Event::Start { member: m as u32 });
+    }
+
+    /// A script ends a process for so long, or until it starts it.
+    pub(super) fn crash_for(&mut self, m: usize, is_power: bool, down_ns: Option<u64>) {
+        let ran = self.stop_process(m, is_power, "as the script says");
+        match down_ns {
+            None => self.machines[m].is_held_down = true,
+            Some(down_ns) if ran => self.after(down_ns, Event::Start { member: m as u32 }),
+            Some(_) => {}
+        }
+    }
+
+    /// A machine that was held down may run again.
+    pub(super) fn release_machine(&mut self, m: usize) {
+        if std::mem::take(&mut self.machines[m].is_held_down) {
+            self.at(self.now_ns, Event::Start { member: m as u32 });
+        }
+    }
+
+    pub(super) fn release_machines(&mut self) {
+        (0..self.machines.len()).for_each(|m| self.release_machine(m));
+    }
+
+    /// The clock of a member runs at another rate, in this life and the next ones.
+    pub(super) fn set_clock_rate(&mut self, m: usize, rate: f64) {
+        self.plan.members[m].clock_rate = rate;
+        let now_ns = self.now_ns;
+        if let Some(process) = &mut self.machines[m].process {
+            process.set_clock_rate(now_ns, rate);
+        }
+    }
+
+    /// Ends a process; false if there is none.
+    fn stop_process(&mut self, m: usize, is_power: bool, why: &str) -> bool {
+        let Some(process) = self.machines[m].process.take() else { return false };
         self.faults.crashes_left = self.faults.crashes_left.saturating_sub(1);
         self.counts.crashes += 1;
         let kind = if is_power { "loses power" } else { "is killed" };
@@ -235,11 +277,7 @@ impl World {
             self.marks.hit(Mark::QuorumDown);
         }
         self.end_connections(m, process.life);
-        let pause = match self.phase {
-            Phase::Storm => self.draw_pause(self.plan.crashes.restart_ns),
-            _ => 1,
-        };
-        self.after(pause, Event::Start { member: m as u32 });
+        true
     }
 
     /// Bit rot between two lives; never in the last append, where it cannot be told from a torn one, and

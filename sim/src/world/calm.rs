@@ -14,8 +14,6 @@ use crate::disk::DiskFaults;
 use crate::marks::Mark;
 use crate::plan::{MS, Plan, SECOND};
 
-/// Longest TTL that clients ask for.
-const TTL_NS_MAX: u64 = 8 * SECOND;
 /// Time that the last look may take.
 const LAST_NS_MAX: u64 = 60 * SECOND;
 /// Time for the watches to show the last writes.
@@ -34,18 +32,19 @@ pub fn expiry_slack_ns(plan: &Plan) -> u64 {
 }
 
 fn stall_ns(plan: &Plan) -> u64 {
-    plan.members.iter().map(|member| member.disk.stall_ns.1).max().unwrap_or(0)
+    let drawn = plan.members.iter().map(|member| member.disk.stall_ns.1).max().unwrap_or(0);
+    drawn.max(plan.stalls_ns_max)
 }
 
 impl World {
     fn calm_ns(&self) -> u64 {
-        let ttl_ns = TTL_NS_MAX as f64 / (1.0 - self.plan.drift);
-        ttl_ns as u64 + expiry_slack_ns(&self.plan)
+        let ttl_ns = self.plan.ttl_ns_max as f64 / (1.0 - self.plan.drift);
+        (ttl_ns as u64 + expiry_slack_ns(&self.plan)).max(self.plan.calm_ns_min)
     }
 
     /// Faults stop; clients fall silent; leases run out; watches catch up.
     pub(super) fn begin_calm(&mut self) {
-        if self.phase != Phase::Storm {
+        if self.phase != Phase::Storm || !self.script_lets_go() {
             return;
         }
         self.phase = Phase::Calm;
@@ -64,6 +63,9 @@ impl World {
         self.plan.credit_ns = (1, 1000);
         self.heal_cuts();
         self.network.heal();
+        self.network.end_seizures();
+        self.release_machines();
+        self.read_all_streams();
         self.history.calm_since = self.moment();
         self.trace.line(self.now_ns, || "calm".to_owned());
         let stall_ns = stall_ns(&self.plan) + self.plan.cuts.pause_ns.1 + self.plan.crashes.restart_ns.1;
@@ -109,7 +111,7 @@ impl World {
         self.check_converged();
         self.phase = Phase::Return;
         self.black_out("before the last look");
-        self.script = self.last_requests().into();
+        self.last_requests = self.requests_of_last_look().into();
         if let Some(client) = self.clients.first_mut() {
             *client = Default::default();
             self.after(SECOND, Event::Probe);
@@ -139,8 +141,8 @@ impl World {
         }
     }
 
-    /// The script is done: the end is near.
-    pub(super) fn on_script_done(&mut self) {
+    /// Everything was asked: the end is near.
+    pub(super) fn on_all_asked(&mut self) {
         self.phase = Phase::Settling;
         self.after(SETTLE_NS, Event::End);
     }
@@ -153,7 +155,7 @@ impl World {
 
     /// What each member is asked at the end: to do something, and for everything there is, now and at
     /// revisions that can still be read.
-    fn last_requests(&mut self) -> Vec<(usize, Request)> {
+    fn requests_of_last_look(&mut self) -> Vec<(usize, Request)> {
         let all = RangeRequest {
             key: Bytes::from_static(&[0]),
             range_end: Bytes::from_static(&[0]),
@@ -210,7 +212,7 @@ impl World {
         }
         self.check_converged();
         self.check_log_matching();
-        if let Some((m, request)) = self.script.front() {
+        if let Some((m, request)) = self.last_requests.front() {
             let what = format!("{request:?} was not yet asked of m{m}, seats {:?}", self.referee.seats);
             return self.fail("no_progress", what);
         }

@@ -19,6 +19,8 @@ pub struct Client {
     waits_for: Option<u32>,
     /// The member it turned to last.
     member: Option<usize>,
+    /// It asked for a step of the script, and asks nothing more.
+    is_scripted: bool,
 }
 
 impl Client {
@@ -30,7 +32,8 @@ impl Client {
 impl World {
     /// A client asks its next question, if it waits for no answer.
     pub(super) fn on_think(&mut self, client: u32) {
-        if self.clients[client as usize].waits_for.is_some() {
+        let state = self.clients[client as usize];
+        if state.waits_for.is_some() || state.is_scripted {
             return;
         }
         let (member, request) = match self.phase {
@@ -38,9 +41,9 @@ impl World {
                 (self.choose_member(client), self.workload.next())
             }
             Phase::Storm => return self.begin_calm(),
-            Phase::Last if client == 0 => match self.script.pop_front() {
+            Phase::Last if client == 0 => match self.last_requests.pop_front() {
                 Some(next) => next,
-                None => return self.on_script_done(),
+                None => return self.on_all_asked(),
             },
             _ => return,
         };
@@ -48,11 +51,25 @@ impl World {
             // Connection refused: the request was never sent.
             self.clients[client as usize].member = None;
             if self.phase == Phase::Last {
-                self.script.push_front((member, request));
+                self.last_requests.push_front((member, request));
             }
             let pause = self.draw_pause((MS, 20 * MS));
             return self.after(pause, Event::Think { client });
         };
+        let op = self.send_request(client, member, life, request);
+        if self.phase == Phase::Storm {
+            self.after(self.plan.client_timeout_ns, Event::Impatient { op });
+        }
+    }
+
+    /// A client that asks once.
+    pub(super) fn add_scripted_client(&mut self) -> u32 {
+        self.clients.push(Client { is_scripted: true, ..Client::default() });
+        self.clients.len() as u32 - 1
+    }
+
+    /// Sends a request on its way; its number.
+    pub(super) fn send_request(&mut self, client: u32, member: usize, life: usize, request: Request) -> u32 {
         let op = self.history.ops.len() as u32;
         let call = self.moment();
         self.counts.ops += 1;
@@ -66,9 +83,7 @@ impl World {
         if self.network.reaches_clients(member) {
             self.after(way, Event::Arrive { op });
         }
-        if self.phase == Phase::Storm {
-            self.after(self.plan.client_timeout_ns, Event::Impatient { op });
-        }
+        op
     }
 
     /// The member that a client turns to next.
@@ -115,6 +130,9 @@ impl World {
         let (client, m, life) = (asked.client, asked.member, asked.life);
         if self.clients[client as usize].waits_for != Some(op) {
             return;
+        }
+        if self.clients[client as usize].is_scripted {
+            self.on_scripted_loss(op);
         }
         // What it asks next is another request, of another member if it can choose.
         self.clients[client as usize].waits_for = None;
@@ -172,7 +190,10 @@ impl World {
         self.history.ops[waiter.0 as usize].answer = Some(answer);
         if waits && !is_lost {
             self.clients[client as usize].waits_for = None;
-            self.think(client);
+            match self.clients[client as usize].is_scripted {
+                true => self.on_scripted_answer(waiter.0 as u32),
+                false => self.think(client),
+            }
         }
     }
 
@@ -188,10 +209,11 @@ impl World {
     pub(super) fn end_connections(&mut self, m: usize, life: usize) {
         for client in 0..self.clients.len() as u32 {
             let state = &mut self.clients[client as usize];
-            let is_its = state.waits_for.is_some_and(|op| self.history.ops[op as usize].life == life);
-            if is_its {
-                state.waits_for = None;
-                self.think(client);
+            let is_its = |op: &u32| self.history.ops[*op as usize].life == life;
+            let Some(op) = state.waits_for.take_if(|op| is_its(op)) else { continue };
+            match state.is_scripted {
+                true => self.on_scripted_loss(op),
+                false => self.think(client),
             }
         }
         for slot in &mut self.slots {

@@ -72,6 +72,14 @@ pub enum Event {
     Flip {
         cut: u32,
     },
+    /// The moment of a script's step has come.
+    Step {
+        number: u32,
+    },
+    /// A script goes on.
+    NextStep {
+        number: u32,
+    },
     Calm,
     /// A leader is due.
     LeaderDue,

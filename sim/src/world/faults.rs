@@ -93,13 +93,18 @@ impl World {
         }
         let m = self.pick_member(0.7);
         let pause = self.draw_pause(self.plan.cuts.pause_ns);
+        self.pause(m, pause);
+        self.schedule_fault(self.plan.cuts.pause_every_ns, Event::Pause);
+    }
+
+    /// A process stands still for a while.
+    pub(super) fn pause(&mut self, m: usize, pause_ns: u64) {
         self.counts.pauses += 1;
-        self.machines[m].paused_until_ns = self.now_ns + pause;
+        self.machines[m].paused_until_ns = self.now_ns + pause_ns;
         if self.referee.seats[m].leads {
             self.marks.hit(Mark::LeaderPaused);
         }
-        self.trace.line(self.now_ns, || format!("m{m} pauses for {:.3} s", pause as f64 / 1e9));
-        self.schedule_fault(self.plan.cuts.pause_every_ns, Event::Pause);
+        self.trace.line(self.now_ns, || format!("m{m} pauses for {:.3} s", pause_ns as f64 / 1e9));
     }
 
     pub(super) fn on_clog_due(&mut self) {
@@ -127,18 +132,36 @@ impl World {
         let flips_left = if flaps { 2 * self.fate.between(1, 5) + 1 } else { 1 };
         let (links, clients) = self.draw_cut(shape);
         if !links.is_empty() || !clients.is_empty() {
-            self.counts.partitions += 1;
-            let number = self.faults.next_cut;
-            self.faults.next_cut += 1;
-            self.trace.line(self.now_ns, || {
-                format!("cut {number}, {shape:?}: {links:?}, from their clients {clients:?}")
-            });
             let lasts_ns = if flaps { lasts_ns.min(2 * self.plan.election_ns()) } else { lasts_ns };
-            let cut = Cut { links, clients, is_on: false, flips_left: flips_left + 1, lasts_ns };
-            self.faults.cuts.insert(number, cut);
-            self.on_flip(number);
+            self.add_cut(Cut { links, clients, is_on: false, flips_left: flips_left + 1, lasts_ns });
         }
         self.schedule_fault(self.plan.partitions.every_ns, Event::Partition);
+    }
+
+    /// Begins a cut; its number.
+    fn add_cut(&mut self, cut: Cut) -> u32 {
+        self.counts.partitions += 1;
+        let number = self.faults.next_cut;
+        self.faults.next_cut += 1;
+        self.trace.line(self.now_ns, || {
+            format!("cut {number}: {:?}, from their clients {:?}", cut.links, cut.clients)
+        });
+        self.faults.cuts.insert(number, cut);
+        self.on_flip(number);
+        number
+    }
+
+    /// Begins a cut that lasts until it is healed; its number.
+    pub(super) fn begin_cut(&mut self, links: Vec<(usize, usize)>, clients: Vec<usize>) -> u32 {
+        self.add_cut(Cut { links, clients, is_on: false, flips_left: u64::MAX, lasts_ns: u64::MAX / 2 })
+    }
+
+    /// Ends a cut, if it still lasts.
+    pub(super) fn end_cut(&mut self, number: u32) {
+        if let Some(cut) = self.faults.cuts.get_mut(&number) {
+            cut.flips_left = 1;
+            self.on_flip(number);
+        }
     }
 
     /// A cut comes or goes.

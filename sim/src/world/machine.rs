@@ -117,6 +117,8 @@ pub struct Machine {
     pub flipped: BTreeSet<String>,
     /// Its directory was refused: it stays down.
     pub is_refused: bool,
+    /// It stays down until a script says otherwise, or the calm comes.
+    pub is_held_down: bool,
     /// It takes no turn before this moment.
     pub paused_until_ns: u64,
 }
@@ -129,6 +131,7 @@ impl Machine {
             last_append: (String::new(), 0),
             flipped: BTreeSet::new(),
             is_refused: false,
+            is_held_down: false,
             paused_until_ns: 0,
         }
     }
@@ -173,6 +176,12 @@ impl Process {
     /// The node's own clock: it runs at its own rate since its birth.
     pub fn clock(&self, now_ns: u64) -> Instant {
         Instant(self.clock_offset_ns + ((now_ns - self.born_ns) as f64 * self.clock_rate) as u64)
+    }
+
+    /// From here on the clock runs at another rate.
+    pub fn set_clock_rate(&mut self, now_ns: u64, rate: f64) {
+        self.clock_offset_ns = self.clock(now_ns).0;
+        (self.born_ns, self.clock_rate) = (now_ns, rate);
     }
 
     /// True time at which the node's clock shows `instant`, at the earliest.

@@ -15,6 +15,8 @@ mod lies;
 pub mod machine;
 mod network;
 mod referee;
+mod script;
+mod seizure;
 mod streams;
 mod tap;
 mod turn;
@@ -27,7 +29,7 @@ use holdfast_core::request::Request;
 use crate::check::Violation;
 use crate::history::{History, Moment, Terms};
 use crate::marks::Marks;
-use crate::plan::{Plan, SECOND};
+use crate::plan::Plan;
 use crate::rng::{Rng, derive};
 use crate::trace::Trace;
 use crate::workload::Workload;
@@ -38,10 +40,10 @@ use faults::Faults;
 use machine::Machine;
 use network::Network;
 use referee::Referee;
+use script::Script;
+pub use seizure::KINDS as MAIL_KINDS;
 use streams::Slot;
 
-/// Virtual time after which the storm ends even if clients have more to ask.
-const STORM_NS_MAX: u64 = 120 * SECOND;
 /// Turns after which a run is taken to be caught in a loop.
 const TURNS_MAX: u64 = 3_000_000;
 
@@ -74,8 +76,9 @@ pub struct World {
     clients: Vec<Client>,
     slots: Vec<Slot>,
     workload: Workload,
+    script: Script,
     /// The last requests, one after the other, each with the member it goes to.
-    script: VecDeque<(usize, Request)>,
+    last_requests: VecDeque<(usize, Request)>,
     graces_left: u32,
     history: History,
     /// Draws of times and cuts, and of faults.
@@ -137,7 +140,8 @@ impl World {
             clients: vec![Client::default(); plan.clients as usize],
             slots: vec![Slot::default(); plan.streams as usize],
             workload: Workload::new(seed, plan.mix.clone(), plan.keys, plan.value_bytes_max),
-            script: VecDeque::new(),
+            script: Script::new(plan.script.clone()),
+            last_requests: VecDeque::new(),
             graces_left: calm::GRACES,
             history,
             pace: Rng::named(seed, "pace"),
@@ -165,12 +169,18 @@ impl World {
             self.at(pause, Event::StreamOp { slot });
         }
         self.schedule_faults();
-        self.at(STORM_NS_MAX, Event::Calm);
+        self.at(self.plan.storm_ns, Event::Calm);
+        if !self.script.is_done() {
+            self.begin_step();
+        }
         while self.failed.is_none() && self.phase != Phase::Over {
             let Some((at_ns, event)) = self.agenda.pop() else { break };
             self.now_ns = at_ns;
             self.counts.events += 1;
             self.happen(event);
+            if self.script.waits_for_condition() {
+                self.check_condition();
+            }
         }
         self.finish()
     }
@@ -197,6 +207,8 @@ impl World {
             Event::Clog => self.on_clog_due(),
             Event::Partition => self.on_partition_due(),
             Event::Flip { cut } => self.on_flip(cut),
+            Event::Step { number } => self.on_step(number),
+            Event::NextStep { number } => self.on_next_step(number),
             Event::Calm => self.begin_calm(),
             Event::LeaderDue => self.check_leader(),
             Event::Last => self.begin_last(),

@@ -10,8 +10,10 @@ use holdfast_core::peer::PeerMessage;
 
 use super::World;
 use super::event::Event;
+use super::seizure::{Caught, Seized};
 use crate::marks::Mark;
 use crate::plan::NetworkPlan;
+use crate::plan::step::Seizure;
 use crate::rng::Rng;
 
 /// One direction between two members.
@@ -55,6 +57,8 @@ pub struct Network {
     arrived_sent_ns: Vec<u64>,
     /// Snapshot transfers seen, by link.
     transfers: BTreeMap<(usize, usize), u64>,
+    /// What a script does with mail.
+    pub(super) seizures: Vec<Seized>,
 }
 
 impl Network {
@@ -72,6 +76,7 @@ impl Network {
             clients_cut: vec![0; size],
             arrived_sent_ns: vec![0; size * size],
             transfers: BTreeMap::new(),
+            seizures: Vec::new(),
         }
     }
 
@@ -158,22 +163,33 @@ impl World {
         if !network.reaches(from, to) || network.rng.chance(network.plan.loss) {
             return self.lose(from, to, &message);
         }
-        if network.rng.chance(duplicate) {
+        let repeats = network.rng.chance(duplicate);
+        let from_life = self.machines[from].life().expect("it sends");
+        let letter = Caught { from, to, from_life, message };
+        if self.network.has_seizures() {
+            match self.network.catch(&letter) {
+                Some(Seizure::Hold) => return,
+                Some(Seizure::Drop) => return self.lose(from, to, &letter.message),
+                Some(Seizure::Copy) | None => {}
+            }
+        }
+        if repeats {
             self.counts.mails_repeated += 1;
-            self.dispatch(from, to, message.clone(), 0);
+            self.dispatch(letter.clone(), 0);
         }
         if self.network.rng.chance(late) {
             let (low, high) = self.network.plan.late_ns;
             let late_ns = self.network.rng.log_between(low, high);
             self.counts.mails_repeated += 1;
-            self.dispatch(from, to, message.clone(), late_ns);
+            self.dispatch(letter.clone(), late_ns);
         }
-        self.dispatch(from, to, message, 0);
+        self.dispatch(letter, 0);
     }
 
-    fn dispatch(&mut self, from: usize, to: usize, message: PeerMessage, late_ns: u64) {
+    pub(super) fn dispatch(&mut self, letter: Caught, late_ns: u64) {
         let now_ns = self.now_ns;
-        let (from_life, to_life) = (self.machines[from].life(), self.machines[to].life());
+        let Caught { from, to, from_life, message } = letter;
+        let to_life = self.machines[to].life();
         let at_ns = match late_ns {
             0 => self.network.arrival(from, to, now_ns, message.is_bulk()),
             late_ns => now_ns + late_ns,
@@ -182,7 +198,7 @@ impl World {
             from,
             to,
             message,
-            from_life: from_life.expect("it sends"),
+            from_life,
             to_life,
             sent_ns: now_ns,
             is_late: late_ns > 0,

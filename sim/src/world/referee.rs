@@ -39,6 +39,8 @@ pub struct Seat {
     pub term: u64,
     pub committed: u64,
     pub applied: u64,
+    /// Snapshots taken over in this life.
+    pub snapshots: u64,
 }
 
 /// What is known of all members, over all their lives.
@@ -84,6 +86,13 @@ impl Referee {
     pub fn leader(&self) -> Option<usize> {
         let leading = (0..self.seats.len()).filter(|m| self.seats[*m].leads);
         leading.max_by_key(|m| self.seats[*m].term)
+    }
+
+    /// The member that led last before the one that leads.
+    pub fn old_leader(&self) -> Option<usize> {
+        let mut leaders = self.leaders.values().rev();
+        let newest = leaders.next()?;
+        leaders.find(|m| *m != newest).copied()
     }
 
     /// Whether a member believes to lead while another does in a later term.
@@ -136,6 +145,7 @@ impl World {
 
     fn on_snapshot_installed(&mut self, m: usize) {
         self.marks.hit(Mark::SnapshotInstalled);
+        self.referee.seats[m].snapshots += 1;
         if self.slots.iter().any(|slot| slot.is_open_on(m)) {
             self.marks.hit(Mark::SnapshotUnderWatches);
         }
@@ -151,6 +161,7 @@ impl World {
             term: gauges.term,
             committed: gauges.committed,
             applied: gauges.applied,
+            snapshots: self.referee.seats[m].snapshots,
         };
         let before = std::mem::replace(&mut self.referee.seats[m], seat);
         if seat.term < before.term || seat.committed < before.committed || seat.applied < before.applied {

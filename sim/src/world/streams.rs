@@ -19,6 +19,10 @@ pub struct Slot {
     member: Option<usize>,
     /// It belongs to the last look, on this member.
     probes: bool,
+    /// It belongs to a script, which alone speaks on it.
+    is_scripted: bool,
+    /// Its client gives no credit back until the calm.
+    is_stuck: bool,
     /// Watches asked for on it.
     created: u64,
     /// Revision to resume a watch of everything at; 0: none yet.
@@ -33,6 +37,15 @@ impl Slot {
     /// A slot of the last look.
     pub fn probe(member: usize) -> Slot {
         Slot { member: Some(member), probes: true, ..Slot::default() }
+    }
+
+    /// A slot of a script.
+    pub fn scripted(member: usize, reads: bool) -> Slot {
+        Slot { member: Some(member), is_scripted: true, is_stuck: !reads, ..Slot::default() }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
     }
 
     pub fn is_open_on(&self, member: usize) -> bool {
@@ -74,7 +87,7 @@ impl World {
             return;
         }
         let slot = self.pace.below(self.slots.len() as u64) as u32;
-        if self.slots[slot as usize].open.is_some() {
+        if self.slots[slot as usize].open.is_some() && !self.slots[slot as usize].is_scripted {
             self.send_op(slot, StreamOp::Progress);
         }
     }
@@ -89,8 +102,6 @@ impl World {
             _ => self.pace.below(self.machines.len() as u64) as usize,
         };
         let life = self.machines[member].life()?;
-        let number = self.history.streams.len();
-        self.history.streams.push(Stream { member, life, passed: Vec::new(), lives_to_end: false });
         let resumes = self.phase == Phase::Last || self.fate.chance(0.6);
         let compacted = self.workload.compacted();
         let state = &mut self.slots[slot as usize];
@@ -103,21 +114,32 @@ impl World {
         if resumes && resume_at > 1 && before.is_some_and(|before| before != member) {
             self.marks.hit(Mark::WatchMoved);
         }
-        *state = Slot {
-            open: Some(number),
-            member: Some(member),
-            probes,
-            resume_at,
-            watches_all: resumes,
-            ..Slot::default()
-        };
+        *state = Slot { probes, resume_at, watches_all: resumes, ..Slot::default() };
+        self.open_stream(slot, member, life);
         Some(match resumes {
             true => StreamOp::Create(Workload::watch_all(resume_at)),
             false => self.workload.stream_op(0),
         })
     }
 
-    fn send_op(&mut self, slot: u32, op: StreamOp) {
+    /// Opens a stream in a slot.
+    pub(super) fn open_stream(&mut self, slot: u32, member: usize, life: usize) {
+        let number = self.history.streams.len();
+        self.history.streams.push(Stream { member, life, passed: Vec::new(), lives_to_end: false });
+        let state = &mut self.slots[slot as usize];
+        (state.open, state.member) = (Some(number), Some(member));
+    }
+
+    /// From here on every client reads.
+    pub(super) fn read_all_streams(&mut self) {
+        for slot in 0..self.slots.len() as u32 {
+            if std::mem::take(&mut self.slots[slot as usize].is_stuck) {
+                self.at(self.now_ns, Event::Credit { slot });
+            }
+        }
+    }
+
+    pub(super) fn send_op(&mut self, slot: u32, op: StreamOp) {
         let number = self.slots[slot as usize].open.expect("opened before");
         let at = self.moment();
         let is_close = op == StreamOp::Close;
@@ -160,7 +182,7 @@ impl World {
         }
         let is_first = state.owed_bytes == 0;
         state.owed_bytes += response.credit_bytes();
-        if is_first {
+        if is_first && !state.is_stuck {
             let pause = self.draw_pause(self.plan.credit_ns);
             self.after(pause, Event::Credit { slot });
         }

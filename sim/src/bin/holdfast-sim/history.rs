@@ -6,7 +6,7 @@ use holdfast_sim::blackbox::export::{Format, export};
 use holdfast_sim::blackbox::history::ClientHistory;
 use holdfast_sim::world::World;
 
-use super::Seed;
+use super::{Seed, refuse};
 
 #[derive(clap::Args)]
 pub struct History {
@@ -19,14 +19,19 @@ pub struct History {
 
 impl History {
     pub fn run(&self) -> ExitCode {
-        let outcome = World::new(self.seed.plan(), false).run();
+        let plan = match self.seed.plan() {
+            Ok(plan) => plan,
+            Err(why) => return refuse(&why),
+        };
+        let seed = plan.seed;
+        let outcome = World::new(plan, false).run();
         match export(&ClientHistory::from(&outcome.history), self.format) {
             Ok(text) => {
                 print!("{text}");
                 ExitCode::SUCCESS
             }
             Err(why) => {
-                eprintln!("seed {:#018x} cannot be exported: {why}", self.seed.seed);
+                eprintln!("seed {seed:#018x} cannot be exported: {why}");
                 ExitCode::from(11)
             }
         }

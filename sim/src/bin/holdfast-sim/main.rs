@@ -5,11 +5,14 @@ mod history;
 mod mutants;
 mod replay;
 mod run;
+mod scenarios;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use holdfast_sim::plan::{Plan, Profile};
+use holdfast_sim::scenario::Scenario;
 
 /// Simulation of the Holdfast core, ring 1.
 #[derive(Parser)]
@@ -21,7 +24,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run many seeds.
+    /// Run many seeds; of scenarios, if any are named.
     Run(run::Many),
     /// Run many seeds, each twice: both runs must have the same trace.
     Twice(run::Many),
@@ -49,22 +52,40 @@ fn main() -> ExitCode {
 /// Which run of ring 1 is meant.
 #[derive(clap::Args)]
 struct Seed {
-    /// Decimal, or hexadecimal with 0x.
+    /// A scenario file; without it the run is one of a profile.
+    scenario: Option<PathBuf>,
+    /// Decimal, or hexadecimal with 0x. A scenario may have its own.
     #[arg(long, value_parser = parse_seed)]
-    seed: u64,
+    seed: Option<u64>,
     /// Profile; the seed's own without it.
-    #[arg(long, value_parser = parse_profile)]
+    #[arg(long, value_parser = parse_profile, conflicts_with = "scenario")]
     profile: Option<Profile>,
     /// Members; drawn from the seed without it.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "scenario")]
     members: Option<usize>,
 }
 
 impl Seed {
-    fn plan(&self) -> Plan {
-        let profile = self.profile.unwrap_or_else(|| Profile::of_seed(self.seed));
-        holdfast_sim::run::draw(self.seed, profile, self.members)
+    /// Errors: what is wrong with the scenario, or that no seed is named.
+    fn plan(&self) -> Result<Plan, String> {
+        let scenario = self.scenario.as_deref().map(Scenario::read).transpose();
+        let scenario = scenario.map_err(|error| error.to_string())?;
+        let own = scenario.as_ref().and_then(|scenario| scenario.seed);
+        let seed = self.seed.or(own).ok_or("name a seed with --seed")?;
+        Ok(match scenario {
+            Some(scenario) => scenario.plan(seed),
+            None => {
+                let profile = self.profile.unwrap_or_else(|| Profile::of_seed(seed));
+                holdfast_sim::run::draw(seed, profile, self.members)
+            }
+        })
     }
+}
+
+/// What the user gave cannot be used.
+fn refuse(why: &str) -> ExitCode {
+    eprintln!("holdfast-sim: {why}");
+    ExitCode::from(2)
 }
 
 fn parse_seed(text: &str) -> Result<u64, String> {

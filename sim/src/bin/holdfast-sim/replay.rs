@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use holdfast_sim::run::run_plan;
 
-use super::Seed;
+use super::{Seed, refuse};
 
 #[derive(clap::Args)]
 pub struct Replay {
@@ -13,12 +13,25 @@ pub struct Replay {
     /// Print only the last so many lines; 0 prints none.
     #[arg(long)]
     last: Option<usize>,
+    /// Print what happens from this turn on.
+    #[arg(long, conflicts_with = "last")]
+    from: Option<u64>,
 }
 
 impl Replay {
     pub fn run(&self) -> ExitCode {
-        let (result, lines) = run_plan(self.seed.plan(), true);
-        let skipped = self.last.map_or(0, |last| lines.len().saturating_sub(last));
+        let plan = match self.seed.plan() {
+            Ok(plan) => plan,
+            Err(why) => return refuse(&why),
+        };
+        let (result, lines) = run_plan(plan, true);
+        let skipped = match (self.from, self.last) {
+            (Some(turn), _) => {
+                lines.iter().position(|line| turn_of(line) >= Some(turn)).unwrap_or(lines.len())
+            }
+            (None, Some(last)) => lines.len().saturating_sub(last),
+            (None, None) => 0,
+        };
         for line in &lines[skipped..] {
             println!("{line}");
         }
@@ -33,4 +46,9 @@ impl Replay {
             }
         }
     }
+}
+
+/// The turn that a line of the trace begins, if it begins one.
+fn turn_of(line: &str) -> Option<u64> {
+    line.split_once(" turn ")?.1.split_once(' ')?.0.parse().ok()
 }

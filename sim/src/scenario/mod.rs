@@ -1,0 +1,160 @@
+//! Scenario files: runs that a person writes down, in TOML.
+//!
+//! A file names what matters to its story; everything else comes from its profile (`calm` if none is
+//! named) and the seed. `[[workload]]` and `[[fault]]` are drawn as in any plan; `[[step]]`s happen one
+//! after the other beside them. Whatever the file says, every check of the simulator holds.
+
+pub mod farm;
+mod faults;
+mod request;
+mod settings;
+mod steps;
+mod table;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::check;
+use crate::marks::Mark;
+use crate::plan::{Plan, Profile};
+use table::{Item, Read, Table, Trouble};
+
+/// A scenario that was read and found sound.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub path: PathBuf,
+    text: String,
+    /// One line: what the story shows.
+    pub about: String,
+    /// The seed that the file is about, if it is about one.
+    pub seed: Option<u64>,
+    /// What its runs must hit, each at least once.
+    pub hits: Vec<Mark>,
+    /// The check that a run of it broke once.
+    pub broke: Option<&'static str>,
+}
+
+/// Why a file is no scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScenarioError {
+    pub path: PathBuf,
+    /// From 1; 0 if the file could not be read at all.
+    pub line: u32,
+    pub what: String,
+}
+
+impl fmt::Display for ScenarioError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.path.display(), self.what),
+            line => write!(f, "{}:{line}: {}", self.path.display(), self.what),
+        }
+    }
+}
+
+impl std::error::Error for ScenarioError {}
+
+/// What a file says beside its plan.
+struct Head {
+    about: String,
+    seed: Option<u64>,
+    hits: Vec<Mark>,
+    broke: Option<&'static str>,
+}
+
+impl Scenario {
+    /// Reads a file. Errors: what is wrong with it, with its line.
+    pub fn read(path: &Path) -> Result<Scenario, ScenarioError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ScenarioError {
+            path: path.to_owned(),
+            line: 0,
+            what: error.to_string(),
+        })?;
+        Scenario::parse(path, text)
+    }
+
+    /// The same with the text at hand.
+    pub fn parse(path: &Path, text: String) -> Result<Scenario, ScenarioError> {
+        match fill(&text, 0) {
+            Ok((_, Head { about, seed, hits, broke })) => {
+                Ok(Scenario { path: path.to_owned(), text, about, seed, hits, broke })
+            }
+            Err(trouble) => Err(ScenarioError {
+                path: path.to_owned(),
+                line: line_of(&text, trouble.at),
+                what: trouble.what,
+            }),
+        }
+    }
+
+    /// The plan of a seed.
+    pub fn plan(&self, seed: u64) -> Plan {
+        let (plan, _) =
+            fill(&self.text, seed).expect("what is wrong with a file does not depend on the seed");
+        Plan { scenario: Some(self.path.display().to_string()), ..plan }
+    }
+}
+
+/// The line, from 1, of a byte.
+fn line_of(text: &str, at: usize) -> u32 {
+    1 + text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() as u32
+}
+
+/// Reads a file and draws from `seed` what it leaves open.
+fn fill(text: &str, seed: u64) -> Read<(Plan, Head)> {
+    let mut file = Table::parse(text, seed)?;
+    let about = file.need("about")?.text()?;
+    let fixed = file.take("seed").map(|item| item.bits()).transpose()?;
+    let profile = file.take("profile").map_or(Ok(Profile::Calm), |item| read_profile(&item))?;
+    let nodes = file.take("nodes").map_or(Ok((3, 3)), settings::read_nodes)?;
+    let mut plan = Plan::draw_sized(seed, profile, nodes.0);
+    settings::read_settings(&mut file, &mut plan)?;
+    let steps = file.take("step").map_or(Ok(Vec::new()), Item::tables)?;
+    settings::read_workloads(&mut file, &mut plan, !steps.is_empty())?;
+    if let Some(item) = file.take("fault") {
+        for t in item.tables()? {
+            faults::read_fault(t, &mut plan)?;
+        }
+    }
+    plan.script = steps::read_steps(steps, nodes.1, &|at| line_of(text, at))?;
+    plan.allow_for_script();
+    let (hits, broke) = file.take("check").map_or(Ok((Vec::new(), None)), read_check)?;
+    file.finish()?;
+    Ok((plan, Head { about, seed: fixed, hits, broke }))
+}
+
+fn read_profile(item: &Item) -> Read<Profile> {
+    let words: Vec<(&str, Profile)> = Profile::ALL.iter().map(|profile| (profile.name(), *profile)).collect();
+    item.word(&words)
+}
+
+/// `[check]`: every check is always on; `hits` names marks, `broke` the check that failed once.
+fn read_check(item: Item) -> Read<(Vec<Mark>, Option<&'static str>)> {
+    let mut t = item.table()?;
+    if let Some(item) = t.take("all").filter(|item| item.flag() != Ok(true)) {
+        return Err(item.trouble("every check is on: `all` is true"));
+    }
+    let marks: Vec<(&str, Mark)> = Mark::ALL.iter().map(|mark| (mark.name(), *mark)).collect();
+    let hits = match t.take("hits") {
+        Some(list) => list.list()?.iter().map(|item| read_mark(item, &marks)).collect::<Read<_>>()?,
+        None => Vec::new(),
+    };
+    let checks: Vec<(&str, &'static str)> = check::NAMES.iter().map(|name| (*name, *name)).collect();
+    let broke = t.take("broke").map(|item| item.word(&checks)).transpose()?;
+    t.finish()?;
+    Ok((hits, broke))
+}
+
+/// A mark by its name in the sources or in snake case.
+fn read_mark(item: &Item, marks: &[(&str, Mark)]) -> Read<Mark> {
+    let text = item.text()?;
+    let bare = text.replace('_', "").to_lowercase();
+    match marks.iter().find(|(name, _)| name.to_lowercase() == bare) {
+        Some((_, mark)) => Ok(*mark),
+        None => Err(Trouble::new(item.at, format!("no mark is called `{text}`"))),
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,338 @@
+//! `[[step]]`: scripts as a scenario writes them.
+
+use holdfast_core::base::WatchId;
+use holdfast_core::boundary::StreamOp;
+use holdfast_core::status::Status;
+
+use super::request::{REQUESTS, read_bytes, read_request, read_watch};
+use super::table::{Item, Read, Table, Trouble};
+use crate::plan::step::{Action, Ask, Condition, Expect, Facts, Group, MailFilter, Seizure, Step, When, Who};
+use crate::plan::{MS, SECOND};
+use crate::world::MAIL_KINDS;
+
+/// How long a step waits for its condition, and a client for its answer, if the file does not say.
+const WITHIN_NS: u64 = 30 * SECOND;
+const PATIENCE_NS: u64 = 10 * SECOND;
+
+/// Steps after which a script is taken to be a mistake.
+const STEPS_MAX: usize = 100_000;
+
+const ROLES: [(&str, Who); 3] =
+    [("leader", Who::Leader), ("old_leader", Who::OldLeader), ("follower", Who::Follower)];
+
+/// What a script knows so far: how many members there are, and the names that were given.
+struct Known {
+    members: usize,
+    names: Vec<String>,
+}
+
+/// Reads all steps. `line_of` gives the line of an offset.
+pub fn read_steps(tables: Vec<Table>, members: usize, line_of: &dyn Fn(usize) -> u32) -> Read<Vec<Step>> {
+    let mut known = Known { members, names: Vec::new() };
+    let mut steps: Vec<Step> = Vec::new();
+    for mut t in tables {
+        if let Some(item) = t.take("repeat") {
+            repeat(item, &mut steps)?;
+            t.finish()?;
+            continue;
+        }
+        let line = line_of(t.at);
+        steps.push(read_step(t, line, &mut known)?);
+    }
+    Ok(steps)
+}
+
+/// `repeat = { steps = 3, times = 20 }`: the last three steps come twenty times more.
+fn repeat(item: Item, steps: &mut Vec<Step>) -> Read<()> {
+    let mut t = item.table()?;
+    let count = t.need("steps")?;
+    let (at, count) = (count.at, count.count()? as usize);
+    let times = t.need("times")?.count()? as usize;
+    t.finish()?;
+    if count == 0 || count > steps.len() {
+        return Err(Trouble::new(at, format!("{} steps stand before this one", steps.len())));
+    }
+    if count.saturating_mul(times) > STEPS_MAX {
+        return Err(Trouble::new(at, format!("more than {STEPS_MAX} steps")));
+    }
+    let block = steps[steps.len() - count..].to_vec();
+    for _ in 0..times {
+        steps.extend_from_slice(&block);
+    }
+    Ok(())
+}
+
+fn read_step(mut t: Table, line: u32, known: &mut Known) -> Read<Step> {
+    let name = t.take("as").map(|item| item.text()).transpose()?;
+    let when = known.read_when(&mut t)?;
+    let mut action = known.read_action(&mut t)?;
+    t.finish()?;
+    if let (When::Once { condition, .. }, Some(_), Action::Wait) = (&when, &name, &action)
+        && matches!(condition, Condition::Leader | Condition::LeaderOtherThan(_))
+    {
+        action = Action::Member(Who::Leader);
+    }
+    known.names.extend(name.clone());
+    Ok(Step { when, action, name, line })
+}
+
+impl Known {
+    fn read_when(&self, t: &mut Table) -> Read<When> {
+        let within = t.take("within");
+        let Some(item) = t.take_one_of(&["at", "after", "when"])? else {
+            return match within {
+                Some(item) => Err(item.trouble("`within` stands beside `when`")),
+                None => Ok(When::After(0)),
+            };
+        };
+        if let Some(within) = within.as_ref().filter(|_| item.key() != "when") {
+            return Err(within.trouble("`within` stands beside `when`"));
+        }
+        let within_ns = within.map_or(Ok(WITHIN_NS), |item| item.time_ns())?;
+        Ok(match item.key() {
+            "at" => When::At(item.time_ns()?),
+            "after" => When::After(item.time_ns()?),
+            _ => When::Once { condition: self.read_condition(item)?, within_ns },
+        })
+    }
+
+    fn read_condition(&self, item: Item) -> Read<Condition> {
+        if !item.is_table() {
+            return match item.text()?.as_str() {
+                "leader" => Ok(Condition::Leader),
+                "no_leader" => Ok(Condition::NoLeader),
+                "caught_up" => Ok(Condition::CaughtUp),
+                other => Err(item.trouble(format!("nobody waits for `{other}`"))),
+            };
+        }
+        let mut t = item.table()?;
+        let at = t.at;
+        let keys = ["leader_other_than", "answered", "snapshot_at", "mail"];
+        let Some(item) = t.take_one_of(&keys)? else {
+            return Err(Trouble::new(at, format!("a condition is one of {}", keys.join(", "))));
+        };
+        let condition = match item.key() {
+            "leader_other_than" => Condition::LeaderOtherThan(self.read_group(item)?),
+            "answered" => Condition::Answered(self.read_name(&item)?),
+            "snapshot_at" => Condition::SnapshotAt(self.read_who(&item)?),
+            _ => {
+                let count = t.take("count").map_or(Ok(1), |item| item.count())? as usize;
+                Condition::Mail { name: self.read_name(&item)?, count }
+            }
+        };
+        t.finish()?;
+        Ok(condition)
+    }
+
+    /// A member: a number or a role or a name.
+    fn read_who(&self, item: &Item) -> Read<Who> {
+        if !item.is_text() {
+            let number = item.bits()? as usize;
+            if number >= self.members {
+                let what =
+                    format!("there is no member {number}: they are numbered from 0 to {}", self.members - 1);
+                return Err(item.trouble(what));
+            }
+            return Ok(Who::Number(number));
+        }
+        let text = item.text()?;
+        match ROLES.iter().find(|(role, _)| *role == text) {
+            Some((_, who)) => Ok(who.clone()),
+            None => Ok(Who::Named(self.read_name(item)?)),
+        }
+    }
+
+    /// A name that a step before gave.
+    fn read_name(&self, item: &Item) -> Read<String> {
+        let name = item.text()?;
+        match self.names.contains(&name) {
+            true => Ok(name),
+            false => Err(item.trouble(format!("no step before gives the name `{name}`"))),
+        }
+    }
+
+    fn read_group(&self, item: Item) -> Read<Group> {
+        if item.is_text() {
+            match item.text()?.as_str() {
+                "rest" => return Ok(Group::Rest),
+                "all" => return Ok(Group::All),
+                _ => {}
+            }
+        }
+        Ok(Group::Of(item.list()?.iter().map(|item| self.read_who(item)).collect::<Read<_>>()?))
+    }
+
+    fn need_who(&self, t: &mut Table, key: &str) -> Read<Who> {
+        self.read_who(&t.need(key)?)
+    }
+
+    fn need_group(&self, t: &mut Table, key: &str) -> Read<Group> {
+        self.read_group(t.need(key)?)
+    }
+
+    fn read_action(&self, t: &mut Table) -> Read<Action> {
+        if let Some(item) = t.take_one_of(&REQUESTS)? {
+            return self.read_ask(item, t);
+        }
+        let keys = [
+            "member",
+            "cut",
+            "heal",
+            "crash",
+            "start",
+            "pause",
+            "stall_sync",
+            "fail_sync",
+            "clog",
+            "hold",
+            "copy",
+            "drop",
+            "release",
+            "clock",
+            "watch",
+            "stream",
+        ];
+        let Some(item) = t.take_one_of(&keys)? else { return Ok(Action::Wait) };
+        match item.key() {
+            "member" => return Ok(Action::Member(self.read_who(&item)?)),
+            "heal" => return self.read_heal(&item),
+            "start" => return Ok(Action::Start(self.read_group(item)?)),
+            _ => {}
+        }
+        let kind = item.key().to_owned();
+        let mut t = item.table()?;
+        let action = match kind.as_str() {
+            "cut" => self.read_cut(&mut t)?,
+            "crash" => self.read_crash(&mut t)?,
+            "pause" => Action::Pause {
+                members: self.need_group(&mut t, "member")?,
+                lasts_ns: t.need("lasts")?.time_ns()?,
+            },
+            "stall_sync" => Action::StallSync {
+                member: self.need_who(&mut t, "member")?,
+                lasts_ns: t.need("lasts")?.time_ns()?,
+            },
+            "fail_sync" => Action::FailSync { member: self.need_who(&mut t, "member")? },
+            "clog" => Action::Clog {
+                from: self.need_who(&mut t, "from")?,
+                to: self.need_who(&mut t, "to")?,
+                lasts_ns: t.need("lasts")?.time_ns()?,
+            },
+            "hold" => self.read_seizure(Seizure::Hold, &mut t)?,
+            "copy" => self.read_seizure(Seizure::Copy, &mut t)?,
+            "drop" => self.read_seizure(Seizure::Drop, &mut t)?,
+            "release" => Action::Release {
+                name: self.read_name(&t.need("mail")?)?,
+                times: t.take("times").map_or(Ok(1), |item| item.count())?,
+            },
+            "clock" => Action::Clock {
+                member: self.need_who(&mut t, "member")?,
+                rate: t.need("rate")?.number_in(0.01..1.99)?,
+            },
+            "watch" => Action::Watch {
+                to: self.need_who(&mut t, "to")?,
+                create: read_watch(&mut t)?,
+                reads: t.take("reads").map_or(Ok(true), |item| item.flag())?,
+            },
+            _ => self.read_stream(&mut t)?,
+        };
+        t.finish()?;
+        Ok(action)
+    }
+
+    fn read_heal(&self, item: &Item) -> Read<Action> {
+        match item.text()?.as_str() {
+            "all" => Ok(Action::Heal(None)),
+            _ => Ok(Action::Heal(Some(self.read_name(item)?))),
+        }
+    }
+
+    /// `cut = { between, and }`, `cut = { from, to }`, or `cut = { clients_of }`.
+    fn read_cut(&self, t: &mut Table) -> Read<Action> {
+        if let Some(item) = t.take("clients_of") {
+            return Ok(Action::CutClients(self.read_group(item)?));
+        }
+        let both = t.take("between");
+        let (from, to, both) = match both {
+            Some(item) => (self.read_group(item)?, self.need_group(t, "and")?, true),
+            None => (self.need_group(t, "from")?, self.need_group(t, "to")?, false),
+        };
+        match (&from, &to) {
+            (Group::Rest, Group::Rest) => Err(Trouble::new(t.at, "`rest` is all but the other side")),
+            _ => Ok(Action::Cut { from, to, both }),
+        }
+    }
+
+    fn read_crash(&self, t: &mut Table) -> Read<Action> {
+        let members = self.need_group(t, "member")?;
+        let power = t.take("power").map_or(Ok(true), |item| item.flag())?;
+        let down_ns = match t.take("down") {
+            Some(item) => Some(item.time_ns()?),
+            None => None,
+        };
+        Ok(Action::Crash { members, power, down_ns })
+    }
+
+    fn read_seizure(&self, seizure: Seizure, t: &mut Table) -> Read<Action> {
+        let kinds: Vec<(&str, &'static str)> = MAIL_KINDS.iter().map(|kind| (*kind, *kind)).collect();
+        let kind = t.take("kind").map(|item| item.word(&kinds)).transpose()?;
+        let from = t.take("from").map(|item| self.read_who(&item)).transpose()?;
+        let to = t.take("to").map(|item| self.read_who(&item)).transpose()?;
+        let count = t.take("count").map_or(Ok(u64::MAX), |item| item.count())?;
+        Ok(Action::Seize { seizure, filter: MailFilter { kind, from, to, count } })
+    }
+
+    fn read_stream(&self, t: &mut Table) -> Read<Action> {
+        let name = self.read_name(&t.need("of")?)?;
+        let op = t.need("op")?;
+        let op = match op.text()?.as_str() {
+            "progress" => StreamOp::Progress,
+            "close" => StreamOp::Close,
+            "cancel" => StreamOp::Cancel { watch_id: WatchId(t.need("watch_id")?.integer()?) },
+            "credit" => StreamOp::Credit { bytes: t.need("bytes")?.count()? },
+            "create" => StreamOp::Create(read_watch(t)?),
+            other => return Err(op.trouble(format!("a stream does not `{other}`"))),
+        };
+        Ok(Action::Stream { name, op })
+    }
+
+    fn read_ask(&self, item: Item, step: &mut Table) -> Read<Action> {
+        let kind = item.key().to_owned();
+        let mut t = item.table()?;
+        let to = self.need_who(&mut t, "to")?;
+        let request = read_request(&kind, &mut t)?;
+        t.finish()?;
+        let expect = step.take("expect").map_or(Ok(Expect::Anything), read_expect)?;
+        let patience_ns = step.take("patience").map_or(Ok(PATIENCE_NS), |item| item.time_ns())?.max(MS);
+        let waits = match step.take("waits") {
+            Some(item) => item.flag()?,
+            None => matches!(expect, Expect::Ok(_) | Expect::Refused(_)),
+        };
+        Ok(Action::Ask { to, ask: Ask { request, expect, patience_ns, waits } })
+    }
+}
+
+fn read_expect(item: Item) -> Read<Expect> {
+    if item.is_table() {
+        let mut t = item.table()?;
+        let facts = Facts {
+            value: t.take("value").map(|item| read_bytes(&item)).transpose()?,
+            count: t.take("count").map(|item| item.integer()).transpose()?,
+            revision: t.take("revision").map(|item| item.integer()).transpose()?,
+            succeeded: t.take("succeeded").map(|item| item.flag()).transpose()?,
+            ttl: t.take("ttl").map(|item| item.integer()).transpose()?,
+        };
+        t.finish()?;
+        return Ok(Expect::Ok(facts));
+    }
+    Ok(match item.text()?.as_str() {
+        "ok" => Expect::Ok(Facts::default()),
+        "unknown" => Expect::Unknown,
+        "no_connection" => Expect::NoConnection,
+        "anything" => Expect::Anything,
+        other => match Status::ALL.iter().find(|status| format!("{status:?}") == other) {
+            Some(status) => Expect::Refused(*status),
+            None => return Err(item.trouble(format!("no answer is called `{other}`"))),
+        },
+    })
+}

@@ -1,0 +1,136 @@
+use std::path::Path;
+
+use super::*;
+use crate::plan::step::{Action, When};
+use crate::plan::{SECOND, Shape};
+
+fn parse(text: &str) -> Result<Scenario, String> {
+    Scenario::parse(Path::new("story.toml"), text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn refusal(text: &str) -> String {
+    parse(text).expect_err("it is refused")
+}
+
+const STYLE: &str = r#"
+about  = "A deposed leader must not answer reads or lose acknowledged writes"
+nodes  = { voters = 3 }
+until  = { virtual = "60s", then_calm = "20s" }
+limits = { log_tail_bytes_max = [64, 65536], checkpoint_log_bytes_min = [10, 500] }
+
+[[workload]]
+kind = "register"
+clients = 5
+keys = 3
+rate = "200/s"
+[[workload]]
+kind = "watch"
+streams = 20
+credit = ["1ms", "3s"]
+[[fault]]
+kind = "partition"
+shape = "isolate_leader"
+every = ["1s", "5s"]
+heal = ["200ms", "4s"]
+[[fault]]
+kind = "crash"
+every = ["2s", "9s"]
+disk = { lose_unsynced = 1.0, torn_tail = 0.2 }
+[check]
+all = true
+hits = ["leader_cut_off", "TailOverwritten"]
+"#;
+
+#[test]
+fn a_file_in_the_form_of_the_style_sheet_becomes_a_plan() {
+    let scenario = parse(STYLE).expect("it is sound");
+    let plan = scenario.plan(7);
+    assert_eq!((plan.members.len(), plan.clients, plan.keys, plan.streams), (3, 5, 3, 20));
+    assert_eq!((plan.storm_ns, plan.calm_ns_min), (60 * SECOND, 20 * SECOND));
+    assert!((64..=65536).contains(&plan.members[1].limits.log_tail_bytes_max));
+    assert_eq!(plan.partitions.shapes, [Shape::IsolateLeader]);
+    assert_eq!(plan.members[2].disk.torn, 0.2);
+    assert_eq!(scenario.hits, [Mark::LeaderCutOff, Mark::TailOverwritten]);
+}
+
+#[test]
+fn a_range_is_drawn_from_the_seed_and_from_its_own_key() {
+    let scenario = parse(STYLE).expect("it is sound");
+    let tail = |plan: &Plan| plan.members[0].limits.log_tail_bytes_max;
+    let drawn: Vec<u64> = (0..20).map(|seed| tail(&scenario.plan(seed))).collect();
+    assert!(drawn.iter().any(|value| *value != drawn[0]));
+    assert_eq!(drawn[3], tail(&scenario.plan(3)));
+    let other = parse(&STYLE.replace("checkpoint_log_bytes_min = [10, 500]", "work_max = [1, 5]"));
+    assert_eq!(drawn[3], tail(&other.expect("it is sound").plan(3)));
+}
+
+#[test]
+fn what_is_wrong_is_told_with_file_and_line() {
+    let cases = [
+        ("about = \"x\"\nnods = 3\n", "story.toml:2: a scenario knows no key `nods`"),
+        ("nodes = 3\n", "story.toml:1: a scenario: `about` is missing"),
+        ("about = \"x\"\nprofile = \"wild\"\n", "story.toml:2: `profile` is one of standard"),
+        (
+            "about = \"x\"\n\nuntil = { virtual = [\"5s\", \"1s\"] }\n",
+            "story.toml:3: `virtual`: the range [\"5s\", \"1s\"] is empty",
+        ),
+        ("about = \"x\"\n[[fault]]\nkind = \"earthquake\"\n", "story.toml:3: `kind` is one of partition"),
+        (
+            "about = \"x\"\n[[fault]]\nkind = \"pause\"\nevery = \"1s\"\nlasts = 3\n",
+            "story.toml:5: `lasts` is a time",
+        ),
+        ("about = \"x\"\n[[fault]]\nkind = \"loss\"\nrate = 1.5\n", "story.toml:4: `rate` lies from 0 to 1"),
+        (
+            "about = \"x\"\n[check]\nhits = [\"first_contact\"]\n",
+            "story.toml:3: no mark is called `first_contact`",
+        ),
+        ("about = \"x\"\n[check]\nbroke = \"luck\"\n", "story.toml:3: `broke` is one of append"),
+        ("about = \"x\"\nnodes = 3\n[[step]]\nstart = 3\n", "story.toml:4: there is no member 3"),
+        ("about = \"x\"\nnodes = [3, 5]\n[[step]]\nstart = 4\n", "story.toml:4: there is no member 4"),
+        ("about = \"x\"\n[[step]]\nheal = \"a\"\n", "story.toml:3: no step before gives the name `a`"),
+        (
+            "about = \"x\"\n[[step]]\nat = \"1s\"\nafter = \"1s\"\n",
+            "story.toml:4: `after` stands beside `at`",
+        ),
+        ("about = \"x\"\n[[step]]\nput = { to = 0, key = 'a\\q' }\n", "story.toml:3: a backslash"),
+        (
+            "about = \"x\"\n[[step]]\nget = { to = 0, key = 'a', serialisable = true }\n",
+            "story.toml:3: step 1.get knows no key `serialisable`",
+        ),
+        (
+            "about = \"x\"\n[[step]]\nget = { to = 0, key = 'a' }\nexpect = \"luck\"\n",
+            "story.toml:4: no answer is called `luck`",
+        ),
+        ("about = \"x\n", "story.toml:1: "),
+    ];
+    for (text, wanted) in cases {
+        let told = refusal(text);
+        assert!(told.starts_with(wanted), "{text}\n  is refused as  {told}\n  not as  {wanted}");
+    }
+}
+
+#[test]
+fn steps_become_data() {
+    let text = r#"
+about = "x"
+[[step]]
+when = "leader"
+as = "a"
+[[step]]
+cut = { between = "a", and = "rest" }
+[[step]]
+after = "1.5s"
+put = { to = "a", key = 'k\x00', value = "v", value_bytes = 3 }
+expect = "unknown"
+[[step]]
+repeat = { steps = 2, times = 3 }
+"#;
+    let plan = parse(text).expect("it is sound").plan(1);
+    assert_eq!(plan.script.len(), 9);
+    assert_eq!((plan.ops_max, plan.streams), (0, 0));
+    assert_eq!(plan.script[2].when, When::After(1_500_000_000));
+    let Action::Ask { ask, .. } = &plan.script[2].action else { panic!("it asks") };
+    let wanted = "Put(PutRequest { key: b\"k\\0\", value: b\"v..\",";
+    assert!(format!("{:?}", ask.request).starts_with(wanted), "{:?}", ask.request);
+    assert!(!ask.waits);
+}

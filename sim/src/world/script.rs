@@ -1,0 +1,426 @@
+//! Scripts: their steps are taken one after the other while the storm lasts.
+//!
+//! A step waits for a time, for something to hold, or for the answer to the one before. Conditions are
+//! looked at after every event, so that a step meets the very moment at which its condition comes true.
+
+use std::collections::BTreeMap;
+
+use holdfast_core::boundary::{StreamOp, WatchCreate};
+use holdfast_core::request::Response;
+
+use super::event::Event;
+use super::streams::Slot;
+use super::{Phase, World};
+use crate::check::matching::is_unknown;
+use crate::plan::step::{Action, Ask, Condition, Expect, Facts, Group, MailFilter, Step, When, Who};
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug)]
+enum Named {
+    Member(usize),
+    Cut(u32),
+    Mail(usize),
+    /// Index into `History::ops`; `None`: nobody took it.
+    Op(Option<u32>),
+    Slot(u32),
+}
+
+/// What the next step waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    /// The event that is due.
+    Time,
+    Condition,
+    /// What comes of this request.
+    Outcome(u32),
+    Nothing,
+}
+
+/// What came of a request that a step made.
+#[derive(Debug)]
+enum Outcome {
+    Answered,
+    /// The client gave up, or its connection broke.
+    Unknown,
+    NoConnection,
+}
+
+/// A script that is being performed.
+#[derive(Debug)]
+pub struct Script {
+    steps: Vec<Step>,
+    next: usize,
+    waits: Waits,
+    names: BTreeMap<String, Named>,
+    /// Steps whose request nobody has judged yet, by request.
+    asked: BTreeMap<u32, usize>,
+    /// The storm would be over but for the script.
+    storm_is_over: bool,
+}
+
+impl Script {
+    pub fn new(steps: Vec<Step>) -> Script {
+        let waits = if steps.is_empty() { Waits::Nothing } else { Waits::Time };
+        Script { steps, next: 0, waits, names: BTreeMap::new(), asked: BTreeMap::new(), storm_is_over: false }
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.next == self.steps.len() && self.asked.is_empty()
+    }
+
+    pub fn waits_for_condition(&self) -> bool {
+        self.waits == Waits::Condition
+    }
+}
+
+impl World {
+    /// Whether the storm may end; if not, it ends with the script.
+    pub(super) fn script_lets_go(&mut self) -> bool {
+        self.script.storm_is_over = true;
+        self.script.is_done()
+    }
+
+    /// Prepares the next step.
+    pub(super) fn begin_step(&mut self) {
+        if self.failed.is_some() || self.phase != Phase::Storm {
+            return;
+        }
+        let Some(step) = self.script.steps.get(self.script.next) else {
+            self.script.waits = Waits::Nothing;
+            return self.end_script();
+        };
+        let number = self.script.next as u32;
+        let (waits, at_ns) = match &step.when {
+            When::After(pause_ns) => (Waits::Time, self.now_ns + pause_ns),
+            When::At(at_ns) => (Waits::Time, self.now_ns.max(*at_ns)),
+            When::Once { within_ns, .. } => (Waits::Condition, self.now_ns + within_ns),
+        };
+        self.script.waits = waits;
+        self.at(at_ns, Event::Step { number });
+        self.check_condition();
+    }
+
+    /// The moment of a step has come, or the time for its condition has passed.
+    pub(super) fn on_step(&mut self, number: u32) {
+        if self.script.next != number as usize || self.phase != Phase::Storm {
+            return;
+        }
+        match self.script.waits {
+            Waits::Time => self.take_step(),
+            Waits::Condition => {
+                let step = &self.script.steps[self.script.next];
+                let (line, when, seats) = (step.line, &step.when, &self.referee.seats);
+                self.fail("no_progress", format!("line {line}: not in time: {when:?}; seats {seats:?}"));
+            }
+            Waits::Outcome(_) | Waits::Nothing => {}
+        }
+    }
+
+    /// Takes the next step if what it waits for holds.
+    pub(super) fn check_condition(&mut self) {
+        if !self.script.waits_for_condition() || self.phase != Phase::Storm {
+            return;
+        }
+        let step = &self.script.steps[self.script.next];
+        let When::Once { condition, .. } = &step.when else { return };
+        if self.holds(condition) {
+            self.take_step();
+        }
+    }
+
+    fn holds(&self, condition: &Condition) -> bool {
+        match condition {
+            Condition::Leader => self.referee.leader().is_some(),
+            Condition::NoLeader => self.referee.leader().is_none(),
+            Condition::LeaderOtherThan(group) => {
+                let others = self.members_of(group, &[]).unwrap_or_default();
+                self.referee.leader().is_some_and(|leader| !others.contains(&leader))
+            }
+            Condition::CaughtUp => {
+                let decided = self.history.log.len() as u64;
+                let seats = self.referee.seats.iter().zip(&self.machines);
+                seats
+                    .filter(|(_, machine)| machine.process.is_some())
+                    .all(|(seat, _)| seat.applied == decided)
+            }
+            Condition::Answered(name) => match self.script.names.get(name) {
+                Some(Named::Op(Some(op))) => self.history.ops[*op as usize].answer.is_some(),
+                _ => false,
+            },
+            Condition::SnapshotAt(who) => self.member(who).is_ok_and(|m| self.referee.seats[m].snapshots > 0),
+            Condition::Mail { name, count } => match self.script.names.get(name) {
+                Some(Named::Mail(number)) => self.network.seized(*number) >= *count,
+                _ => false,
+            },
+        }
+    }
+
+    fn take_step(&mut self) {
+        let number = self.script.next;
+        let step = self.script.steps[number].clone();
+        self.script.next += 1;
+        self.script.waits = Waits::Nothing;
+        self.trace.fold(number as u64);
+        self.trace.line(self.now_ns, || format!("step of line {}: {:?}", step.line, step.action));
+        match self.perform_step(number, &step) {
+            Ok(named) => {
+                if let (Some(name), Some(named)) = (step.name, named) {
+                    self.script.names.insert(name, named);
+                }
+            }
+            Err(why) => return self.fail("script", format!("line {}: {why}", step.line)),
+        }
+        if self.script.waits == Waits::Nothing {
+            self.begin_step();
+        }
+    }
+
+    /// Does what a step says. Errors: a name or role that stands for nobody at this moment.
+    fn perform_step(&mut self, number: usize, step: &Step) -> Result<Option<Named>, String> {
+        match &step.action {
+            Action::Wait => {}
+            Action::Member(who) => return Ok(Some(Named::Member(self.member(who)?))),
+            Action::Cut { from, to, both } => return self.cut_groups(from, to, *both).map(Some),
+            Action::CutClients(group) => {
+                let clients = self.members_of(group, &[])?;
+                return Ok(Some(Named::Cut(self.begin_cut(Vec::new(), clients))));
+            }
+            Action::Heal(name) => self.heal(name.as_deref())?,
+            Action::Crash { members, power, down_ns } => {
+                for m in self.members_of(members, &[])? {
+                    self.crash_for(m, *power, *down_ns);
+                }
+            }
+            Action::Start(group) => {
+                for m in self.members_of(group, &[])? {
+                    self.release_machine(m);
+                }
+            }
+            Action::Pause { members, lasts_ns } => {
+                for m in self.members_of(members, &[])? {
+                    self.pause(m, *lasts_ns);
+                }
+            }
+            Action::StallSync { member, lasts_ns } => {
+                let m = self.member(member)?;
+                self.machines[m].disk.stall_next_sync(*lasts_ns);
+            }
+            Action::FailSync { member } => {
+                let m = self.member(member)?;
+                self.machines[m].disk.fail_next_sync();
+            }
+            Action::Clog { from, to, lasts_ns } => {
+                let (from, to) = (self.member(from)?, self.member(to)?);
+                self.counts.clogs += 1;
+                self.network.clog(from, to, self.now_ns + lasts_ns);
+            }
+            Action::Seize { seizure, filter } => {
+                let MailFilter { kind, from, to, count } = filter;
+                let from = from.as_ref().map(|who| self.member(who)).transpose()?;
+                let to = to.as_ref().map(|who| self.member(who)).transpose()?;
+                return Ok(Some(Named::Mail(self.network.seize(*seizure, *kind, (from, to), *count))));
+            }
+            Action::Release { name, times } => match self.script.names.get(name) {
+                Some(Named::Mail(seizure)) => self.release_mail(*seizure, *times),
+                _ => return Err(format!("`{name}` is no mail")),
+            },
+            Action::Clock { member, rate } => {
+                let m = self.member(member)?;
+                self.set_clock_rate(m, *rate);
+            }
+            Action::Ask { to, ask } => {
+                let m = self.member(to)?;
+                return Ok(Some(Named::Op(self.ask(number, m, ask))));
+            }
+            Action::Watch { to, create, reads } => {
+                let m = self.member(to)?;
+                return self.watch(m, create, *reads).map(Some);
+            }
+            Action::Stream { name, op } => self.speak(name, op)?,
+        }
+        Ok(None)
+    }
+
+    fn watch(&mut self, m: usize, create: &WatchCreate, reads: bool) -> Result<Named, String> {
+        let life = self.machines[m].life().ok_or_else(|| format!("m{m} does not run"))?;
+        let slot = self.slots.len() as u32;
+        self.slots.push(Slot::scripted(m, reads));
+        self.open_stream(slot, m, life);
+        self.send_op(slot, StreamOp::Create(create.clone()));
+        Ok(Named::Slot(slot))
+    }
+
+    /// The client of a stream says something on it.
+    fn speak(&mut self, name: &str, op: &StreamOp) -> Result<(), String> {
+        match self.script.names.get(name) {
+            Some(Named::Slot(slot)) if self.slots[*slot as usize].is_open() => {
+                self.send_op(*slot, op.clone());
+                Ok(())
+            }
+            Some(Named::Slot(_)) => Err(format!("the stream `{name}` is closed")),
+            _ => Err(format!("`{name}` is no stream")),
+        }
+    }
+
+    /// The member that is meant at this moment.
+    fn member(&self, who: &Who) -> Result<usize, String> {
+        match who {
+            Who::Number(m) => Ok(*m),
+            Who::Leader => self.referee.leader().ok_or_else(|| "nobody leads".to_owned()),
+            Who::OldLeader => self.referee.old_leader().ok_or_else(|| "nobody led before".to_owned()),
+            Who::Follower => (0..self.machines.len())
+                .find(|m| self.machines[*m].process.is_some() && !self.referee.seats[*m].leads)
+                .ok_or_else(|| "nobody follows".to_owned()),
+            Who::Named(name) => match self.script.names.get(name) {
+                Some(Named::Member(m)) => Ok(*m),
+                _ => Err(format!("`{name}` is no member")),
+            },
+        }
+    }
+
+    fn members_of(&self, group: &Group, others: &[usize]) -> Result<Vec<usize>, String> {
+        let all = 0..self.machines.len();
+        match group {
+            Group::Of(members) => {
+                let mut members =
+                    members.iter().map(|who| self.member(who)).collect::<Result<Vec<_>, _>>()?;
+                members.sort_unstable();
+                members.dedup();
+                Ok(members)
+            }
+            Group::All => Ok(all.collect()),
+            Group::Rest => Ok(all.filter(|m| !others.contains(m)).collect()),
+        }
+    }
+
+    fn cut_groups(&mut self, from: &Group, to: &Group, both: bool) -> Result<Named, String> {
+        let (from, to) = match from {
+            Group::Rest => {
+                let to = self.members_of(to, &[])?;
+                (self.members_of(from, &to)?, to)
+            }
+            _ => {
+                let from = self.members_of(from, &[])?;
+                let to = self.members_of(to, &from)?;
+                (from, to)
+            }
+        };
+        let pairs = from.iter().flat_map(|a| to.iter().map(move |b| (*a, *b))).filter(|(a, b)| a != b);
+        let mut links: Vec<(usize, usize)> = pairs.collect();
+        if both {
+            let back: Vec<_> =
+                links.iter().map(|(a, b)| (*b, *a)).filter(|link| !links.contains(link)).collect();
+            links.extend(back);
+        }
+        Ok(Named::Cut(self.begin_cut(links, Vec::new())))
+    }
+
+    fn heal(&mut self, name: Option<&str>) -> Result<(), String> {
+        match name.map(|name| (name, self.script.names.get(name))) {
+            None => {
+                self.heal_cuts();
+                self.network.end_seizures();
+            }
+            Some((_, Some(Named::Cut(cut)))) => self.end_cut(*cut),
+            Some((_, Some(Named::Mail(seizure)))) => self.network.end_seizure(*seizure),
+            Some((name, _)) => return Err(format!("`{name}` is no cut and no mail")),
+        }
+        Ok(())
+    }
+
+    /// A client of its own asks; the request's number, if somebody was there to take it.
+    fn ask(&mut self, step: usize, m: usize, ask: &Ask) -> Option<u32> {
+        let Some(life) = self.machines[m].life() else {
+            self.judge(step, None, &Outcome::NoConnection);
+            return None;
+        };
+        let client = self.add_scripted_client();
+        let op = self.send_request(client, m, life, ask.request.clone());
+        self.after(ask.patience_ns, Event::Impatient { op });
+        self.script.asked.insert(op, step);
+        if ask.waits {
+            self.script.waits = Waits::Outcome(op);
+        }
+        Some(op)
+    }
+
+    /// A request of a step was answered and its client heard it.
+    pub(super) fn on_scripted_answer(&mut self, op: u32) {
+        self.conclude(op, &Outcome::Answered);
+    }
+
+    /// The client of a step's request gave up or lost its connection.
+    pub(super) fn on_scripted_loss(&mut self, op: u32) {
+        self.conclude(op, &Outcome::Unknown);
+    }
+
+    fn conclude(&mut self, op: u32, outcome: &Outcome) {
+        let Some(step) = self.script.asked.remove(&op) else { return };
+        self.judge(step, Some(op), outcome);
+        if self.script.waits == Waits::Outcome(op) {
+            self.script.waits = Waits::Nothing;
+            let number = self.script.next as u32;
+            // The next step is not taken in the middle of a turn.
+            self.at(self.now_ns, Event::NextStep { number });
+        } else if self.script.next == self.script.steps.len() {
+            self.end_script();
+        }
+    }
+
+    pub(super) fn on_next_step(&mut self, number: u32) {
+        if self.script.next == number as usize && self.script.waits == Waits::Nothing {
+            self.begin_step();
+        }
+    }
+
+    /// The last step is done and judged; a storm that is over ends.
+    fn end_script(&mut self) {
+        if self.script.is_done() && self.script.storm_is_over {
+            self.at(self.now_ns, Event::Calm);
+        }
+    }
+
+    fn judge(&mut self, step: usize, op: Option<u32>, outcome: &Outcome) {
+        let Action::Ask { ask, .. } = &self.script.steps[step].action else { return };
+        let answer = match outcome {
+            Outcome::Answered => op.and_then(|op| self.history.ops[op as usize].answer.as_ref()),
+            _ => None,
+        };
+        let is_met = match (&ask.expect, answer.map(|answer| &answer.result)) {
+            (Expect::Anything, _) => true,
+            (Expect::Ok(facts), Some(Ok(response))) => {
+                let revision = answer.and_then(|answer| answer.revision());
+                facts.revision.is_none_or(|wanted| revision == Some(wanted)) && agrees(facts, response)
+            }
+            (Expect::Unknown, Some(Err(status))) => is_unknown(*status),
+            (Expect::Unknown, None) => matches!(outcome, Outcome::Unknown),
+            (Expect::Refused(wanted), Some(Err(status))) => wanted == status,
+            (Expect::NoConnection, None) => matches!(outcome, Outcome::NoConnection),
+            _ => false,
+        };
+        if !is_met {
+            let line = self.script.steps[step].line;
+            let came = answer.map_or_else(|| format!("{outcome:?}"), |answer| format!("{:?}", answer.result));
+            let what = format!("line {line}: {:?} came to {came}, not to {:?}", ask.request, ask.expect);
+            self.fail("expect", what);
+        }
+    }
+}
+
+/// Whether an answer says what it must.
+fn agrees(facts: &Facts, response: &Response) -> bool {
+    let Facts { value, count, succeeded, ttl, .. } = facts;
+    match response {
+        Response::Range(range) => {
+            let first = range.kvs.first().map(|kv| &kv.value);
+            value.as_ref().is_none_or(|value| first == Some(value))
+                && count.is_none_or(|count| count == range.count)
+        }
+        Response::DeleteRange(delete) => count.is_none_or(|count| count == delete.deleted),
+        Response::Txn(txn) => succeeded.is_none_or(|succeeded| succeeded == txn.succeeded),
+        Response::LeaseKeepAlive { ttl: told, .. }
+        | Response::LeaseGrant { ttl: told, .. }
+        | Response::LeaseTimeToLive { ttl: told, .. } => ttl.is_none_or(|ttl| ttl == *told),
+        _ => *facts == Facts { revision: facts.revision, ..Facts::default() },
+    }
+}

@@ -1,0 +1,78 @@
+//! Every file of `scenarios/fast` with a few seeds: all checks hold, and all marks it names are hit.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use holdfast_sim::run::run_plan;
+use holdfast_sim::scenario::Scenario;
+use holdfast_sim::scenario::farm::ScenarioFarm;
+
+/// Seeds of each scenario.
+const SEEDS: u64 = 8;
+
+fn files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/fast");
+    let entries = std::fs::read_dir(folder).expect("the scenarios are here");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be read").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    files
+}
+
+#[test]
+fn every_fast_scenario_holds_and_hits_its_marks() {
+    let mut faults = Vec::new();
+    for path in files() {
+        let mut scenario = Scenario::read(&path).unwrap_or_else(|error| panic!("{error}"));
+        // As one names it in the workspace's folder.
+        let name = path.file_name().expect("a file has a name");
+        scenario.path = Path::new("scenarios/fast").join(name);
+        let farm = ScenarioFarm {
+            scenario: &scenario,
+            base: 0x5ce2_a210,
+            seeds: SEEDS,
+            jobs: std::thread::available_parallelism().map_or(2, usize::from),
+            twice: false,
+            failures_max: 1,
+        };
+        let harvest = farm.run();
+        faults.extend(harvest.failures.iter().map(|failure| failure.to_string()));
+        let unhit = farm.unhit(&harvest);
+        if !unhit.is_empty() && harvest.failures.is_empty() {
+            faults.push(format!("{}: no seed hit {unhit:?}", path.display()));
+        }
+    }
+    for fault in &faults {
+        // Past the capture of the test's output: whole lines to paste.
+        std::io::stdout().write_all(format!("{fault}\n").as_bytes()).expect("standard output is open");
+    }
+    assert!(faults.is_empty(), "{} scenarios fail", faults.len());
+}
+
+fn broken(text: &str) -> String {
+    let scenario = Scenario::parse(Path::new("broken.toml"), text.to_owned()).expect("it is sound");
+    let failure = run_plan(scenario.plan(1), false).0.expect_err("it does not hold");
+    format!("{}: {}", failure.violation.check, failure.violation.what)
+}
+
+#[test]
+fn an_answer_that_was_not_expected_fails_the_run() {
+    let told = broken(
+        "about = \"x\"\n[[step]]\nwhen = \"leader\"\n[[step]]\nget = { to = 0, key = \"k\" }\nexpect = { count = 1 }\n",
+    );
+    assert!(told.starts_with("expect: line 4: Range(") && told.contains("count: 0"), "{told}");
+}
+
+#[test]
+fn a_condition_that_does_not_come_true_fails_the_run() {
+    let told = broken(
+        "about = \"x\"\n[[step]]\ncut = { between = \"all\", and = \"all\" }\n[[step]]\nwhen = \"leader\"\nwithin = \"9s\"\n",
+    );
+    assert!(told.starts_with("no_progress: line 4: not in time: Once { condition: Leader"), "{told}");
+}
+
+#[test]
+fn a_role_that_nobody_has_fails_the_run() {
+    let told = broken("about = \"x\"\n[[step]]\nget = { to = \"leader\", key = \"k\" }\n");
+    assert_eq!(told, "script: line 2: nobody leads");
+}
