@@ -234,6 +234,8 @@ pub struct Limits {
     pub proposals_max: usize,
     /// Bytes of outstanding proposals.
     pub proposals_bytes_max: u64,
+    /// Bytes of entries in one message to a follower; one entry goes whatever its size.
+    pub append_bytes_max: u64,
 }
 
 impl Default for Limits {
@@ -248,6 +250,7 @@ impl Default for Limits {
             watch_credit_bytes: 1 << 20,
             proposals_max: 5000,
             proposals_bytes_max: 256 << 20,
+            append_bytes_max: 1 << 20,
         }
     }
 }

@@ -6,7 +6,8 @@
 //! What is modelled: a page cache over a medium. A write goes to the cache; a flush of the file moves what
 //! was in the cache when it began to the medium; a directory entry is on the medium after a flush of its
 //! directory. A killed process loses nothing of this. A power loss keeps the medium, and of everything
-//! else what chance keeps: each 512-byte sector new, old or torn, and a prefix of the directory changes.
+//! else what chance keeps: each 512-byte sector new, old or torn, and a prefix of the directory changes, or
+//! any of them where names are reordered.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +34,8 @@ pub struct DiskFaults {
     pub torn: f64,
     /// How a power loss picks what is kept; weights of [keep nothing, keep all, lose a tail, random, lose a head].
     pub loss: [u32; 5],
+    /// A power loss may keep a change of a directory and lose one before it: no journal orders them.
+    pub reorders_names: bool,
     /// Bytes the medium holds.
     pub capacity_bytes: u64,
     /// The disk lies: a flush of a file, or of a directory, ends well and has done nothing.
@@ -49,6 +52,7 @@ impl Default for DiskFaults {
             sync_fails: 0.0,
             torn: 0.1,
             loss: [1, 1, 1, 1, 1],
+            reorders_names: false,
             capacity_bytes: u64::MAX,
             ignores_flush: false,
             ignores_directory_flush: false,
@@ -184,6 +188,18 @@ impl SimDisk {
             }
         }
         Some(bytes)
+    }
+
+    /// Offset of the last byte below `length` that is not zero; 0 if there is none.
+    pub fn last_set_byte(&self, name: &str, length: u64) -> u64 {
+        let Some(id) = self.names.get(name) else { return 0 };
+        let last_in = |(number, page): (&u32, &Page)| {
+            let start = u64::from(*number) * PAGE as u64;
+            let most = length.saturating_sub(start).min(PAGE as u64) as usize;
+            let within = page[..most].iter().rposition(|byte| *byte != 0)?;
+            Some(start + within as u64)
+        };
+        self.files[id].pages.iter().rev().find_map(last_in).unwrap_or(0)
     }
 
     /// Makes an empty file, or empties an existing one, and takes room for `bytes` in it.
@@ -330,14 +346,20 @@ impl SimDisk {
         self.counts.power_losses += 1;
         let loss = Loss::draw(&mut self.rng, &self.faults);
         let pending = std::mem::take(&mut self.pending);
-        // Directory changes are journalled: a prefix of them survives.
-        let kept = match loss {
+        // Where directory changes are journalled, a prefix of them survives.
+        let prefix = match loss {
             Loss::Everything => 0,
             Loss::Nothing => pending.len(),
             _ => self.rng.below(pending.len() as u64 + 1) as usize,
         };
-        self.counts.names_lost += (pending.len() - kept) as u64;
-        pending.into_iter().take(kept).for_each(|change| change.apply(&mut self.durable_names));
+        let picks = self.faults.reorders_names && !matches!(loss, Loss::Everything | Loss::Nothing);
+        for (place, change) in pending.into_iter().enumerate() {
+            let is_kept = if picks { self.rng.chance(0.5) } else { place < prefix };
+            match is_kept {
+                true => change.apply(&mut self.durable_names),
+                false => self.counts.names_lost += 1,
+            }
+        }
         self.names = self.durable_names.clone();
         for file in self.files.values_mut() {
             file.lose(&mut self.rng, &loss, self.faults.torn, &mut self.counts);

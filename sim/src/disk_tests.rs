@@ -135,3 +135,30 @@ fn same_seed_loses_the_same() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn power_loss_keeps_a_later_name_without_an_earlier_one_only_if_told_so() {
+    let later_alone = |reorders_names| {
+        (0..100).any(|seed| {
+            let loss = [0, 0, 1, 1, 1];
+            let mut disk = SimDisk::new(seed, DiskFaults { loss, reorders_names, ..DiskFaults::default() });
+            disk.create("a", 1).expect("there is room");
+            disk.create("b", 1).expect("there is room");
+            disk.lose_power();
+            disk.list("") == ["b"]
+        })
+    };
+    assert!(later_alone(true));
+    assert!(!later_alone(false));
+}
+
+#[test]
+fn last_set_byte_is_found_below_a_length() {
+    let mut disk = disk(KEEP_NOTHING);
+    disk.create("f", 20_000).expect("there is room");
+    assert_eq!(disk.last_set_byte("f", 20_000), 0);
+    disk.write("f", 5_000, &[1, 0]).expect("there is room");
+    disk.write("f", 9_000, &[1]).expect("there is room");
+    assert_eq!(disk.last_set_byte("f", 20_000), 9_000);
+    assert_eq!(disk.last_set_byte("f", 9_000), 5_000);
+}

@@ -42,6 +42,8 @@ marks! {
     ForwardLost,
     /// A member crashed right behind a granted vote.
     CrashAfterVote,
+    /// A member crashed with a received state on disk that its log did not name yet.
+    CrashAfterReceived,
     /// The leader crashed.
     LeaderCrashed,
     /// The leader was paused.

@@ -11,7 +11,7 @@ mod trial;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use patch::Patch;
 use results::{Key, Outcome, Results, Table};
@@ -200,14 +200,13 @@ impl Hunt {
             return Ok(trial);
         }
         std::fs::copy(tree.build()?, &kept).map_err(|error| Trouble::io(&kept, error))?;
-        let start = Instant::now();
-        let Verdict { seeds, broken, .. } = trial.run("run", self.base, CONTROL_SEEDS)?;
-        let outcome = outcome(tree, seeds, start, broken.clone());
+        let Verdict { seeds, broken, took, .. } = trial.run("run", self.base, CONTROL_SEEDS)?;
+        let outcome = outcome(tree, seeds, took, broken.clone());
         say(&describe(CONTROL, &outcome));
         if let Some((check, words)) = broken {
             return Err(Trouble::Control { check, words });
         }
-        trial.seed_takes = start.elapsed() / CONTROL_SEEDS as u32;
+        trial.seed_takes = took / CONTROL_SEEDS as u32;
         results.record(key, outcome)?;
         Ok(trial)
     }
@@ -227,13 +226,14 @@ impl Hunt {
 
     /// Runs seeds until something breaks, or all of them.
     fn try_seeds(&self, tree: &Tree, trial: &Trial, clean: &Trial) -> Result<Outcome, Trouble> {
-        let start = Instant::now();
         let (mut tried, mut size, mut killed) = (0, FIRST_RUN_SEEDS, None);
+        let mut took = Duration::ZERO;
         let mut base = self.base;
         while killed.is_none() && tried < self.seeds {
             let verdict = trial.run("run", base, size.min(self.seeds - tried))?;
             check_clean(clean, "run", base, &verdict)?;
             tried += verdict.seeds;
+            took += verdict.took;
             killed = verdict.broken;
             base += 1;
             size = (size * 4).min(RUN_SEEDS_MAX);
@@ -241,15 +241,16 @@ impl Hunt {
         if killed.is_none() {
             let verdict = trial.run("twice", self.base, self.seeds.div_ceil(TWICE_EACH))?;
             check_clean(clean, "twice", self.base, &verdict)?;
+            took += verdict.took;
             killed = verdict.broken;
         }
-        Ok(outcome(tree, tried, start, killed))
+        Ok(outcome(tree, tried, took, killed))
     }
 }
 
-fn outcome(tree: &Tree, seeds: u64, start: Instant, killed: Option<(String, String)>) -> Outcome {
+fn outcome(tree: &Tree, seeds: u64, took: Duration, killed: Option<(String, String)>) -> Outcome {
     let (sources, commit, day) = (tree.digest, tree.commit.clone(), tree.day.clone());
-    Outcome { seeds, seconds: start.elapsed().as_secs_f64(), killed, sources, commit, day }
+    Outcome { seeds, seconds: took.as_secs_f64(), killed, sources, commit, day }
 }
 
 /// What broke with a mutant must not break without it.

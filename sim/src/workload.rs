@@ -27,6 +27,19 @@ impl Mix {
         Mix { weights }
     }
 
+    /// Compacts so often that reads, watches and transfers in slices meet it.
+    pub fn compact_often(&mut self) {
+        let [puts, ranges, _, _, txns, read_txns, compactions, ..] = &mut self.weights;
+        (*puts, *ranges, *txns, *read_txns, *compactions) = (30, 20, 20, 10, 16);
+    }
+
+    /// Grants, revokes and renewals of the same few ids.
+    pub fn contend_for_leases(&mut self) {
+        let [puts, ranges, .., grants, revokes, renewals, remaining, _, _, _, _, _] = &mut self.weights;
+        (*puts, *ranges) = (15, 5);
+        (*grants, *revokes, *renewals, *remaining) = (25, 14, 20, 4);
+    }
+
     /// Puts so often, and deletes so seldom, that many keys live at a time.
     pub fn grow(&mut self) {
         let [puts, _, deletes, wipes, ..] = &mut self.weights;
@@ -71,7 +84,7 @@ pub struct Workload {
     rng: Rng,
     mix: Mix,
     keys: Vec<Bytes>,
-    value_bytes_max: u64,
+    value_bytes: (u64, u64),
     /// Highest revision and compaction that an answer has told of.
     revision: i64,
     compacted: i64,
@@ -80,19 +93,10 @@ pub struct Workload {
 }
 
 impl Workload {
-    pub fn new(seed: u64, mix: Mix, keys: usize, value_bytes_max: u64) -> Workload {
+    pub fn new(seed: u64, mix: Mix, keys: usize, value_bytes: (u64, u64)) -> Workload {
         let mut rng = Rng::named(seed, "workload");
         let keys = (0..keys).map(|_| draw_key(&mut rng)).collect();
-        Workload {
-            rng,
-            mix,
-            keys,
-            value_bytes_max,
-            revision: 1,
-            compacted: 0,
-            leases: Vec::new(),
-            written: 0,
-        }
+        Workload { rng, mix, keys, value_bytes, revision: 1, compacted: 0, leases: Vec::new(), written: 0 }
     }
 
     /// Takes note of what an answer shows.
@@ -158,8 +162,10 @@ impl Workload {
     fn value(&mut self) -> Bytes {
         self.written += 1;
         let mut value = format!("v{}", self.written).into_bytes();
-        let most = if self.rng.chance(0.02) { 16 * self.value_bytes_max } else { self.value_bytes_max };
-        let length = self.rng.below(most.max(1)) as usize;
+        let (least, most) = self.value_bytes;
+        let most = if self.rng.chance(0.02) { 16 * most } else { most };
+        let length = least + self.rng.below((most - least).max(1));
+        let length = length as usize;
         if length > value.len() {
             value.resize(length, b'.');
         }
@@ -455,7 +461,7 @@ mod tests {
     fn same_seed_asks_the_same() {
         let requests = || {
             let mix = Mix::draw(&mut Rng::new(5));
-            let mut workload = Workload::new(3, mix, 5, 100);
+            let mut workload = Workload::new(3, mix, 5, (0, 100));
             (0..200).map(|_| format!("{:?}", workload.next())).collect::<Vec<_>>()
         };
         assert_eq!(requests(), requests());

@@ -137,6 +137,7 @@ impl Node {
             election_ticks: config.election_ticks,
             pre_vote: config.pre_vote,
             uncommitted_bytes_max: config.limits.proposals_bytes_max,
+            append_bytes_max: config.limits.append_bytes_max,
         };
         let limits = config.limits.clone();
         let watch = WatchHub::new(

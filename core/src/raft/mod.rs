@@ -45,6 +45,8 @@ pub struct RaftConfig {
     pub pre_vote: bool,
     /// Uncommitted bytes above which raft drops proposals.
     pub uncommitted_bytes_max: u64,
+    /// Bytes of entries in one message.
+    pub append_bytes_max: u64,
 }
 
 /// Log bytes kept in memory behind the applied index.
@@ -180,7 +182,7 @@ impl Consensus {
             pre_vote: config.pre_vote,
             // raft-rs 0.7.0 adds entries to a queued append that has none, whatever entry that one follows.
             batch_append: false,
-            max_size_per_msg: 1 << 20,
+            max_size_per_msg: config.append_bytes_max,
             max_inflight_msgs: 256,
             max_uncommitted_size: config.uncommitted_bytes_max,
             max_committed_size_per_ready: COMMITTED_BYTES_IN_A_READY_MAX,

@@ -29,7 +29,7 @@ pub struct Key {
 pub struct Outcome {
     /// Seeds tried, the failing one included.
     pub seeds: u64,
-    /// Time that they took; the build apart.
+    /// Time of processors that they took; the build apart.
     pub seconds: f64,
     /// The check that fired and its words; `None`: the mutant lived.
     pub killed: Option<(String, String)>,

@@ -10,10 +10,12 @@ use super::Trouble;
 
 /// Address space of a run; one that wants more is ended.
 const MEMORY_KIB_MAX: u64 = 8 << 20;
-/// Time that a run may take whatever it was expected to.
+/// Time of processors that a run may take whatever it was expected to.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How much slower than an unmutated one a run may be.
 const SLOWER_MAX: u32 = 10;
+/// A run that gets so little of the machine is ended whatever it has used.
+const WALL_TIMES_MAX: u32 = 100;
 const POLL: Duration = Duration::from_millis(20);
 /// Signals with which somebody else ends a run: SIGINT, SIGKILL, SIGTERM. A mutant itself dies of others.
 const FOREIGN_SIGNALS: [i32; 3] = [2, 9, 15];
@@ -25,7 +27,7 @@ pub struct Trial {
     /// Where its output goes.
     pub output: PathBuf,
     pub jobs: usize,
-    /// Time that an unmutated tool takes for a seed.
+    /// Time of processors that an unmutated tool takes for a seed.
     pub seed_takes: Duration,
 }
 
@@ -37,6 +39,8 @@ pub struct Verdict {
     pub broken: Option<(String, String)>,
     /// Arguments with which the tool runs the failing seed alone, as it prints them.
     pub replay: Option<String>,
+    /// Time of processors that it took.
+    pub took: Duration,
 }
 
 impl Trial {
@@ -65,14 +69,17 @@ impl Trial {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| Trouble::io(&self.tool, error))?;
-        let until = Instant::now()
-            + PATIENCE
-            + self.seed_takes * SLOWER_MAX * u32::try_from(seeds).unwrap_or(u32::MAX);
+        let seeds_u32 = u32::try_from(seeds).unwrap_or(u32::MAX);
+        let most = PATIENCE + self.seed_takes * SLOWER_MAX * seeds_u32;
+        let until = Instant::now() + most * WALL_TIMES_MAX;
+        let mut took = Duration::ZERO;
         let status = loop {
+            // Others use the machine too: what counts is what the run itself got of it.
+            took = took.max(used(child.id()).unwrap_or_default());
             if let Some(status) = child.try_wait().map_err(|error| Trouble::io(&self.tool, error))? {
                 break Some(status);
             }
-            if Instant::now() >= until {
+            if took >= most || Instant::now() >= until {
                 let ended = child.kill().and_then(|()| child.wait());
                 ended.map_err(|error| Trouble::io(&self.tool, error))?;
                 break None;
@@ -83,14 +90,23 @@ impl Trial {
             return Err(Trouble::Interrupted);
         }
         let text = read(&self.output)?;
-        Ok(match status {
+        let verdict = match status {
             None => {
                 let broken = Some(("hang".into(), "no end within the time limit".into()));
-                Verdict { seeds, broken, replay: None }
+                Verdict { seeds, broken, replay: None, took }
             }
             Some(status) => judge(&text, status.success(), &status.to_string(), seeds),
-        })
+        };
+        Ok(Verdict { took, ..verdict })
     }
+}
+
+/// Time of processors that a running process has used: fields 14 and 15 of its `stat`, in hundredths.
+fn used(process: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    Some(Duration::from_millis(10 * (ticks(11)? + ticks(12)?)))
 }
 
 /// Reads what the tool printed.
@@ -109,7 +125,8 @@ fn judge(text: &str, is_success: bool, status: &str, seeds: u64) -> Verdict {
         (None, true) => None,
     };
     let replay = text.lines().find_map(|line| line.trim_start().strip_prefix("replay   cargo sim "));
-    Verdict { seeds: tried.unwrap_or(seeds), broken, replay: replay.map(str::to_owned) }
+    let (seeds, replay) = (tried.unwrap_or(seeds), replay.map(str::to_owned));
+    Verdict { seeds, broken, replay, took: Duration::ZERO }
 }
 
 fn read(path: &Path) -> Result<String, Trouble> {
@@ -127,7 +144,10 @@ mod tests {
             "FAIL safety/write  Put was lost\n replay   cargo sim replay --seed 0x1\nseeds=17 failed=1\n";
         let verdict = judge(text, false, "exit status: 11", 50);
         let broken = Some(("safety/write".to_owned(), "Put was lost".to_owned()));
-        assert_eq!(verdict, Verdict { seeds: 17, broken, replay: Some("replay --seed 0x1".to_owned()) });
+        assert_eq!(
+            verdict,
+            Verdict { seeds: 17, broken, replay: Some("replay --seed 0x1".to_owned()), took: Duration::ZERO }
+        );
     }
 
     #[test]
@@ -135,6 +155,6 @@ mod tests {
         let verdict = judge("", false, "signal: 6 (SIGABRT)", 50);
         assert_eq!(verdict.broken, Some(("died".to_owned(), "signal: 6 (SIGABRT)".to_owned())));
         let clean = judge("seeds=50 failed=0\n", true, "exit status: 0", 50);
-        assert_eq!(clean, Verdict { seeds: 50, broken: None, replay: None });
+        assert_eq!(clean, Verdict { seeds: 50, broken: None, replay: None, took: Duration::ZERO });
     }
 }

@@ -21,6 +21,8 @@ pub struct Crashes {
     pub while_dirty: f64,
     /// Probability of one right behind a granted vote that left.
     pub after_vote: f64,
+    /// Probability of one right behind a received state that is whole on disk, before the log says so.
+    pub after_received: f64,
     /// Probability that a crash is a power loss; else the process is killed and the page cache survives.
     pub power: f64,
     /// Bounds of the pause before the next life.
@@ -28,6 +30,8 @@ pub struct Crashes {
     pub max: u32,
     /// Bits flipped at rest before a life, at most. Only on a minority of the members, or on the only one.
     pub flips_max: u64,
+    /// Probability that a flip is aimed: at the newest checkpoint, or at the last bytes of a segment.
+    pub flips_aimed: f64,
 }
 
 /// How inputs reach the nodes.
@@ -64,6 +68,8 @@ pub struct NetworkPlan {
     /// Probability that another copy comes very late, and the bounds of its delay.
     pub late: f64,
     pub late_ns: (u64, u64),
+    /// The same for the pieces of a state.
+    pub late_pieces: f64,
     /// Probability that the sender is told of a loss.
     pub reports_loss: f64,
     /// Mean pause between clogs of some link, and the bounds of a clog: mail waits until it ends; 0: none.
@@ -168,10 +174,12 @@ impl Draw<'_> {
             at_disk_op: 0.0,
             while_dirty: 0.0,
             after_vote: 0.0,
+            after_received: 0.0,
             power: *rng.pick(&[0.0, 0.5, 1.0]),
             restart_ns: (MS, rng.log_between(2 * MS, 500 * MS)),
             max: 12,
             flips_max: 0,
+            flips_aimed: 0.0,
         };
         if !self.is_alone && rng.chance(0.2) {
             crashes.restart_ns.1 = 10 * SECOND;
@@ -255,6 +263,7 @@ impl Draw<'_> {
             duplicate: on(rng, 1_000, 300_000),
             late: on(rng, 100, 10_000),
             late_ns: (election_ns, 100 * election_ns),
+            late_pieces: 0.0,
             reports_loss: *rng.pick(&[0.0, 0.5, 1.0]),
             clog_every_ns: if is_calm { 0 } else { *rng.pick(&[0, 0, 4 * SECOND]) },
             clog_ns: (10 * MS, 3 * election_ns),

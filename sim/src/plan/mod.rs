@@ -3,6 +3,7 @@
 //! Swarm: each seed draws which faults and requests it has at all, and how many, so that none hides
 //! another for good. A plan is plain data: whoever fills one by hand runs it with `run::run_plan`.
 
+mod aims;
 mod faults;
 mod lie;
 mod profile;
@@ -64,6 +65,8 @@ pub struct Plan {
     pub abandons: f64,
     /// Probability that an answer is lost on its way.
     pub reply_lost: f64,
+    /// Bounds of the length of a value; some are much longer.
+    pub value_bytes_min: u64,
     pub value_bytes_max: u64,
     pub mix: Mix,
     pub streams: u32,
@@ -138,6 +141,7 @@ impl Plan {
             client_timeout_ns: rng.log_between(50 * MS, 20 * SECOND),
             abandons: *rng.pick(&[0.0, 0.5, 1.0]),
             reply_lost: *rng.pick(&[0.0, 0.0, 0.02]),
+            value_bytes_min: 0,
             value_bytes_max: rng.log_between(1, 4096),
             mix: Mix::draw(rng),
             streams: rng.below(6) as u32 + if profile == Profile::WatchPartitions { 3 } else { 0 },
@@ -167,21 +171,8 @@ impl Plan {
             scenario: None,
             lie: None,
         };
-        plan.widen(&mut Rng::named(seed, "key space"));
+        plan.aim();
         plan
-    }
-
-    /// Keys are few, so that requests meet; now and then they are more than a node of the index holds, so that
-    /// counts pass over subtrees. Members that work two keys a turn would not be done with those.
-    fn widen(&mut self, rng: &mut Rng) {
-        if !rng.chance(0.1) {
-            return;
-        }
-        self.keys = rng.log_between(100, 1000) as usize;
-        self.mix.grow();
-        for member in &mut self.members {
-            member.limits.work_max = member.limits.work_max.max(1000);
-        }
     }
 
     /// Widens the promises of the world to what the script does to it.

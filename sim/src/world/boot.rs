@@ -295,14 +295,22 @@ impl World {
             if names.is_empty() {
                 return;
             }
-            let name = self.fate.pick(&names).clone();
+            let is_aimed = self.fate.chance(self.plan.crashes.flips_aimed);
+            let name = match is_aimed && self.fate.chance(0.5) {
+                true => names.iter().rfind(|name| name.starts_with(checkpoint::files::DIR)),
+                false => None,
+            };
+            let name = name.unwrap_or_else(|| self.fate.pick(&names)).clone();
             let (file, from) = &machine.last_append;
             let whole = machine.disk.length(&name).expect("listed");
             let length = if *file == name { whole.min(*from) } else { whole };
             if length == 0 {
                 continue;
             }
-            let offset = self.fate.below(length);
+            let offset = match is_aimed {
+                true => machine.disk.last_set_byte(&name, length).saturating_sub(self.fate.below(64)),
+                false => self.fate.below(length),
+            };
             let bit = self.fate.below(8) as u8;
             if self.machines[m].disk.flip_bit(&name, offset, bit) {
                 self.counts.flips += 1;

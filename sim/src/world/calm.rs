@@ -55,7 +55,7 @@ impl World {
         }
         let crashes = &mut self.plan.crashes;
         (crashes.at_effect, crashes.at_disk_op) = (0.0, 0.0);
-        (crashes.while_dirty, crashes.after_vote) = (0.0, 0.0);
+        (crashes.while_dirty, crashes.after_vote, crashes.after_received) = (0.0, 0.0, 0.0);
         self.plan.cuts.pause = 0.0;
         self.plan.cuts.turn_ns.1 = self.plan.cuts.turn_ns.1.min(MS);
         self.plan.cuts.completion_ns.1 = self.plan.cuts.completion_ns.1.min(MS);

@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use holdfast_core::base::{Instant, Lsn, MemberId};
+use holdfast_core::base::{Instant, LogIndex, Lsn, MemberId};
 use holdfast_core::boundary::{CheckpointStep, Effects, Input};
 use holdfast_core::checkpoint::Checkpoints;
 use holdfast_core::disk::DiskOp;
@@ -121,6 +121,8 @@ pub struct Machine {
     pub is_held_down: bool,
     /// It takes no turn before this moment.
     pub paused_until_ns: u64,
+    /// The state that it receives.
+    pub receives: Option<LogIndex>,
 }
 
 impl Machine {
@@ -133,6 +135,7 @@ impl Machine {
             is_refused: false,
             is_held_down: false,
             paused_until_ns: 0,
+            receives: None,
         }
     }
 

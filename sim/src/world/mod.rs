@@ -139,7 +139,12 @@ impl World {
             referee: Referee::new(size),
             clients: vec![Client::default(); plan.clients as usize],
             slots: vec![Slot::default(); plan.streams as usize],
-            workload: Workload::new(seed, plan.mix.clone(), plan.keys, plan.value_bytes_max),
+            workload: Workload::new(
+                seed,
+                plan.mix.clone(),
+                plan.keys,
+                (plan.value_bytes_min, plan.value_bytes_max),
+            ),
             script: Script::new(plan.script.clone()),
             last_requests: VecDeque::new(),
             graces_left: calm::GRACES,

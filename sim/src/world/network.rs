@@ -108,7 +108,7 @@ impl Network {
     /// Everything heals; what is under way stays under way.
     pub fn heal(&mut self) {
         let plan = &mut self.plan;
-        (plan.loss, plan.duplicate, plan.late) = (0.0, 0.0, 0.0);
+        (plan.loss, plan.duplicate, plan.late, plan.late_pieces) = (0.0, 0.0, 0.0, 0.0);
         plan.keeps_order = true;
         for link in &mut self.links {
             link.base_ns = link.base_ns.min(1_000_000);
@@ -159,7 +159,12 @@ impl World {
             self.marks.hit(Mark::SnapshotRepeated);
         }
         let network = &mut self.network;
-        let (duplicate, late) = (network.plan.duplicate, network.plan.late);
+        let duplicate = network.plan.duplicate;
+        let late = if message.is_bulk() {
+            network.plan.late.max(network.plan.late_pieces)
+        } else {
+            network.plan.late
+        };
         if !network.reaches(from, to) || network.rng.chance(network.plan.loss) {
             return self.lose(from, to, &message);
         }

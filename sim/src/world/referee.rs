@@ -170,6 +170,9 @@ impl World {
         if seat.applied > seat.committed {
             return self.fail("raft", format!("m{m} has applied beyond its commit index: {seat:?}"));
         }
+        if before.leads && seat.leads && seat.term == before.term && seat.committed > before.committed {
+            self.observe_commit(m, &seat);
+        }
         if seat.leads && !before.leads && self.referee.seats.iter().filter(|seat| seat.leads).count() > 1 {
             self.marks.hit(Mark::TwoLeaders);
         }
@@ -182,6 +185,19 @@ impl World {
         if before.applied + 1 < seat.applied && self.referee.taps[m].base().0 > before.applied {
             // A snapshot took the place of entries: the State is all there is to compare.
             self.take_digest(m);
+        }
+    }
+
+    /// G53: a leader that goes on counts replicas of entries of its own term only; those before are committed
+    /// with them. What it has not handed to its disk yet is its own.
+    fn observe_commit(&mut self, m: usize, seat: &Seat) {
+        let term = self.referee.taps[m].term_of(seat.committed).unwrap_or(seat.term);
+        if term != seat.term {
+            let what = format!(
+                "m{m} leads in term {} and commits entry {} of term {term}",
+                seat.term, seat.committed
+            );
+            self.fail("raft", what);
         }
     }
 
@@ -355,7 +371,15 @@ impl World {
             Note::PeerRefused { from, what } => {
                 self.fail("peer", format!("m{m} refuses what {from:x} says: {what}"));
             }
-            Note::CheckpointWritten { .. } => self.counts.checkpoints += 1,
+            Note::SnapshotReceiving { index, .. } => self.machines[m].receives = Some(*index),
+            Note::CheckpointWritten { index } => {
+                self.counts.checkpoints += 1;
+                let receives = self.machines[m].receives.take_if(|received| received == index);
+                if receives.is_some() && self.draws_crash(self.plan.crashes.after_received) {
+                    self.marks.hit(Mark::CrashAfterReceived);
+                    self.crash(m, "behind a received state, which its log does not name");
+                }
+            }
             _ => {}
         }
     }
