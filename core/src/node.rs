@@ -39,7 +39,7 @@ mod proposals;
 mod publish;
 mod transfer;
 
-pub use figures::Gauges;
+pub use figures::{Gauges, Standing};
 pub use open::{Boot, BootError, Config, Start};
 
 #[cfg(test)]

@@ -210,6 +210,12 @@ impl Deadlines {
         self.primary.iter().flat_map(|primary| primary.queue.iter().map(|&(_, id)| id))
     }
 
+    /// When the next lease to end does, or the revoke of one that has is tried again; `None` where this member
+    /// does not lead. Leases not visited yet are missing.
+    pub fn earliest(&self) -> Option<Instant> {
+        self.primary.as_ref()?.queue.first().map(|&(due, _)| due)
+    }
+
     /// At most `max` leases to revoke now, the longest overdue first; each is let out again if `on_revoke`
     /// does not follow within the retry time. Spends `work` on a promotion under way.
     pub fn expired(&mut self, now: Instant, leases: &Leases, max: usize, work: &mut u32) -> Vec<LeaseId> {

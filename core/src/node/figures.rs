@@ -1,6 +1,9 @@
 //! What a member says of itself: Status, and figures for metrics and traces.
 
+use raft::StateRole;
+
 use super::{Node, publish};
+use crate::base::{Instant, MemberId};
 use crate::request::StatusResponse;
 use crate::status::Status;
 
@@ -22,6 +25,20 @@ pub struct Gauges {
     pub keys: u64,
     pub revision: i64,
     pub compact_revision: i64,
+}
+
+/// A member's part in elections and leases, beside its `Gauges`: for who watches a run turn by turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub role: StateRole,
+    /// Whom it follows, itself among them.
+    pub leader: Option<MemberId>,
+    /// Whom it votes for in its term.
+    pub vote: Option<MemberId>,
+    /// Leases in State.
+    pub leases: u64,
+    /// The deadline that comes first, by this member's clock; `None` where it does not lead.
+    pub lease_deadline: Option<Instant>,
 }
 
 impl Node {
@@ -67,6 +84,17 @@ impl Node {
             keys: self.state.kv.live_keys(),
             revision: self.state.kv.revision(),
             compact_revision: self.state.kv.compact_revision(),
+        }
+    }
+
+    /// Its part in elections and leases.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            role: self.consensus.role(),
+            leader: self.consensus.leader(),
+            vote: self.consensus.vote(),
+            leases: self.state.leases.len() as u64,
+            lease_deadline: self.deadlines.earliest(),
         }
     }
 

@@ -511,6 +511,11 @@ impl Consensus {
         Term(self.raw.raft.term)
     }
 
+    /// Whom this member votes for in its term, on disk or not.
+    pub fn vote(&self) -> Option<MemberId> {
+        (self.raw.raft.vote != 0).then_some(MemberId(self.raw.raft.vote))
+    }
+
     pub fn committed(&self) -> LogIndex {
         LogIndex(self.raw.raft.raft_log.committed)
     }
