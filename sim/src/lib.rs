@@ -13,11 +13,13 @@ pub mod check;
 pub mod crash_states;
 pub mod disk;
 pub mod disk_ops;
+pub mod explain;
 pub mod history;
 pub mod marks;
 pub mod mutants;
 pub mod oracle;
 pub mod plan;
+pub mod record;
 pub mod replay;
 #[cfg(madsim)]
 pub mod ring2;

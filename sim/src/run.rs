@@ -10,7 +10,7 @@ use crate::marks::{Mark, Marks};
 use crate::plan::{Plan, Profile};
 use crate::replay;
 use crate::rng::derive;
-use crate::world::{Counts, World};
+use crate::world::{Counts, Outcome, World};
 
 /// Threads that run seeds have this much stack: nested transactions recurse.
 pub const STACK_BYTES: usize = 16 << 20;
@@ -20,9 +20,10 @@ pub const STACK_BYTES: usize = 16 << 20;
 pub struct Failure {
     pub seed: u64,
     pub profile: Profile,
-    pub members: usize,
     /// The file of the plan, if it has one.
     pub scenario: Option<String>,
+    /// What names the run on the command line.
+    pub arguments: String,
     pub violation: Violation,
     pub trace_hash: u64,
 }
@@ -41,22 +42,21 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { seed, profile, members, scenario, violation, trace_hash } = self;
+        let Failure { seed, scenario, arguments, violation, trace_hash, .. } = self;
         let kind = match self.exit_code() {
             10 => "assert",
             12 => "liveness",
             13 => "determinism",
             _ => "safety",
         };
-        let profile = profile.name();
+        let profile = self.profile.name();
         let seconds = violation.at.at_ns as f64 / 1e9;
         writeln!(f, "FAIL {kind}/{}  {}", violation.check, violation.what)?;
-        let (what, which) = match scenario {
-            Some(file) => (format!("scenario {file}"), file.clone()),
-            None => (format!("profile  {profile}"), format!("--profile {profile} --members {members}")),
-        };
+        let what =
+            scenario.as_ref().map_or_else(|| format!("profile  {profile}"), |s| format!("scenario {s}"));
         writeln!(f, " {what}  seed {seed:#018x}  turn {}  at {seconds:.3}s", violation.at.turn)?;
-        writeln!(f, " replay   cargo sim replay {which} --seed {seed:#018x}")?;
+        writeln!(f, " replay   cargo sim replay {arguments}")?;
+        writeln!(f, " explain  cargo sim explain {arguments}")?;
         write!(f, " trace    {trace_hash:016x}")
     }
 }
@@ -79,6 +79,16 @@ pub fn draw(seed: u64, profile: Profile, members: Option<usize>) -> Plan {
     }
 }
 
+/// The arguments that name a plan on the command line.
+pub fn arguments(plan: &Plan) -> String {
+    let (profile, members, seed) = (plan.profile.name(), plan.members.len(), plan.seed);
+    let planted = plan.lie.map_or(String::new(), |lie| format!(" --plant {}", lie.name()));
+    match &plan.scenario {
+        Some(file) => format!("{file} --seed {seed:#018x}{planted}"),
+        None => format!("--profile {profile} --members {members} --seed {seed:#018x}{planted}"),
+    }
+}
+
 /// Runs one seed. A panic of the core is a failure like any other.
 pub fn run_seed(seed: u64, profile: Profile) -> Result<Report, Failure> {
     run_plan(Plan::draw(seed, profile), false).0
@@ -86,55 +96,48 @@ pub fn run_seed(seed: u64, profile: Profile) -> Result<Report, Failure> {
 
 /// Runs a plan.
 pub fn run_plan(plan: Plan, keeps_lines: bool) -> (Result<Report, Failure>, Vec<String>) {
-    let (seed, profile, members) = (plan.seed, plan.profile, plan.members.len());
-    let scenario = plan.scenario.clone();
-    let failure = |violation, trace_hash| Failure {
-        seed,
-        profile,
-        members,
-        scenario: scenario.clone(),
-        violation,
-        trace_hash,
-    };
-    let caught = std::panic::catch_unwind(AssertUnwindSafe(|| judge(plan, keeps_lines)));
-    match caught {
-        Ok((Ok(report), lines)) => (Ok(report), lines),
-        Ok((Err((violation, hash)), lines)) => (Err(failure(violation, hash)), lines),
-        Err(panic) => {
-            let what = panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-                .unwrap_or_else(|| "a panic without words".to_owned());
-            let at = Default::default();
-            (Err(failure(Violation { check: "assert", what, at }, 0)), Vec::new())
-        }
-    }
+    let (result, outcome) = run_world(World::new(plan, keeps_lines));
+    (result, outcome.trace.into_lines())
 }
 
-type Judged = (Result<Report, (Violation, u64)>, Vec<String>);
-
-fn judge(plan: Plan, keeps_lines: bool) -> Judged {
-    let seed = plan.seed;
-    let outcome = World::new(plan, keeps_lines).run();
+/// Runs a world to its verdict. What it leaves is there also if it ends in a panic.
+pub fn run_world(mut world: World) -> (Result<Report, Failure>, Outcome) {
+    let plan = world.plan();
+    let (seed, profile) = (plan.seed, plan.profile);
+    let (scenario, arguments) = (plan.scenario.clone(), arguments(plan));
+    let played = std::panic::catch_unwind(AssertUnwindSafe(|| world.play()));
+    let outcome = world.into_outcome();
+    let judged = played.and_then(|()| std::panic::catch_unwind(AssertUnwindSafe(|| judge(&outcome, seed))));
+    let verdict = judged.unwrap_or_else(|panic| {
+        let what = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_else(|| "a panic without words".to_owned());
+        Err(Violation { check: "assert", what, at: outcome.history.end })
+    });
     let trace_hash = outcome.trace.hash();
-    let verdict = match outcome.failed {
-        Some(violation) => Err(violation),
-        None => check::check(&outcome.history).and_then(|checked| {
-            let replayed = replay::check_digests(&outcome.history, seed)?;
-            let mut marks = outcome.marks.clone();
-            marks.hit_if(Mark::UnknownDone, checked.unknown_done > 0);
-            marks.hit_if(Mark::UnknownLost, checked.unknown_lost > 0);
-            Ok(Report { counts: outcome.counts, marks, checked, replayed, trace_hash })
-        }),
-    };
-    (verdict.map_err(|violation| (violation, trace_hash)), outcome.trace.into_lines())
+    let result =
+        verdict.map_err(|violation| Failure { seed, profile, scenario, arguments, violation, trace_hash });
+    (result, outcome)
+}
+
+fn judge(outcome: &Outcome, seed: u64) -> Result<Report, Violation> {
+    if let Some(violation) = &outcome.failed {
+        return Err(violation.clone());
+    }
+    let checked = check::check(&outcome.history)?;
+    let replayed = replay::check_digests(&outcome.history, seed)?;
+    let mut marks = outcome.marks.clone();
+    marks.hit_if(Mark::UnknownDone, checked.unknown_done > 0);
+    marks.hit_if(Mark::UnknownLost, checked.unknown_lost > 0);
+    Ok(Report { counts: outcome.counts, marks, checked, replayed, trace_hash: outcome.trace.hash() })
 }
 
 /// Runs a plan twice: the traces must be the same to the last byte.
 pub fn run_twice(plan: Plan) -> Result<Report, Failure> {
-    let (seed, profile, members) = (plan.seed, plan.profile, plan.members.len());
-    let scenario = plan.scenario.clone();
+    let (seed, profile) = (plan.seed, plan.profile);
+    let (scenario, arguments) = (plan.scenario.clone(), arguments(&plan));
     let first = run_plan(plan.clone(), false).0?;
     let second = run_plan(plan, false).0?;
     if first.trace_hash == second.trace_hash {
@@ -143,7 +146,7 @@ pub fn run_twice(plan: Plan) -> Result<Report, Failure> {
     let what =
         format!("two runs of one seed have traces {:016x} and {:016x}", first.trace_hash, second.trace_hash);
     let violation = Violation { check: "determinism", what, at: Default::default() };
-    Err(Failure { seed, profile, members, scenario, violation, trace_hash: second.trace_hash })
+    Err(Failure { seed, profile, scenario, arguments, violation, trace_hash: second.trace_hash })
 }
 
 /// Many seeds.

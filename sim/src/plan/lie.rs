@@ -52,6 +52,30 @@ impl Lie {
         Lie::StaleReadIndex,
     ];
 
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Lie::PersistedTooEarly => "persisted-too-early",
+            Lie::FlushIsNoFlush => "flush-is-no-flush",
+            Lie::NamesAreNotFlushed => "names-are-not-flushed",
+            Lie::FastClock => "fast-clock",
+            Lie::LostDelivery => "lost-delivery",
+            Lie::RepeatedDelivery => "repeated-delivery",
+            Lie::RepeatedAnswer => "repeated-answer",
+            Lie::StaleRange => "stale-range",
+            Lie::ForgottenAppend => "forgotten-append",
+            Lie::EarlyPromise => "early-promise",
+            Lie::EarlyAck => "early-ack",
+            Lie::GrantedVote => "granted-vote",
+            Lie::TwoTruths => "two-truths",
+            Lie::StaleReadIndex => "stale-read-index",
+        }
+    }
+
+    pub fn by_name(name: &str) -> Option<Lie> {
+        Lie::ALL.into_iter().find(|lie| lie.name() == name)
+    }
+
     /// Whether there must be more than one member to tell it.
     pub fn needs_peers(self) -> bool {
         matches!(

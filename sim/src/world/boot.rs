@@ -20,6 +20,7 @@ use crate::disk::SimDisk;
 use crate::history::Life;
 use crate::marks::Mark;
 use crate::plan::{Plan, SECOND};
+use crate::record::Class;
 use crate::rng::derive;
 
 pub const TTL_MIN_S: i64 = 2;
@@ -136,7 +137,7 @@ impl World {
         };
         let applied = node.state().applied;
         self.trace.fold(applied.0);
-        self.trace.line(self.now_ns, || format!("m{m} begins life {life} with State at entry {applied}"));
+        self.tell(Some(m), Class::Start, || format!("m{m} begins life {life} with State at entry {applied}"));
         self.machines[m].process = Some(Process {
             node,
             layout,
@@ -159,6 +160,7 @@ impl World {
             effects: Effects::default(),
         });
         self.referee.begin_life(m, applied.0);
+        self.record_figures(m);
         if applied > LogIndex(0) {
             self.take_digest(m);
         }
@@ -180,7 +182,7 @@ impl World {
 
     /// The directory is refused: right if bits were flipped in it, and the end of the run for a member alone.
     fn refuse(&mut self, m: usize, why: String) {
-        self.trace.line(self.now_ns, || format!("the directory of m{m} is refused: {why}"));
+        self.tell(Some(m), Class::Start, || format!("the directory of m{m} is refused: {why}"));
         if self.machines[m].disk.counts.bits_flipped == 0 {
             return self.fail("recovery", format!("m{m}: a directory without damage is refused: {why}"));
         }
@@ -258,7 +260,7 @@ impl World {
         self.faults.crashes_left = self.faults.crashes_left.saturating_sub(1);
         self.counts.crashes += 1;
         let kind = if is_power { "loses power" } else { "is killed" };
-        self.trace.line(self.now_ns, || format!("m{m} {kind} {why}"));
+        self.tell(Some(m), Class::Crash, || format!("m{m} {kind} {why}"));
         self.trace.fold(2 * m as u64 + u64::from(is_power));
         let at = self.moment();
         self.history.lives[process.life].until = Some(at);
@@ -315,7 +317,9 @@ impl World {
             if self.machines[m].disk.flip_bit(&name, offset, bit) {
                 self.counts.flips += 1;
                 self.machines[m].flipped.insert(name.clone());
-                self.trace.line(self.now_ns, || format!("m{m}: bit {bit} of byte {offset} of {name} flips"));
+                self.tell(Some(m), Class::Disk, || {
+                    format!("m{m}: bit {bit} of byte {offset} of {name} flips")
+                });
             }
         }
     }

@@ -13,6 +13,7 @@ use super::{Phase, World};
 use crate::disk::DiskFaults;
 use crate::marks::Mark;
 use crate::plan::{MS, Plan, SECOND};
+use crate::record::Class;
 
 /// Time that the last look may take.
 const LAST_NS_MAX: u64 = 60 * SECOND;
@@ -67,7 +68,7 @@ impl World {
         self.release_machines();
         self.read_all_streams();
         self.history.calm_since = self.moment();
-        self.trace.line(self.now_ns, || "calm".to_owned());
+        self.tell(None, Class::Phase, || "calm".to_owned());
         let stall_ns = stall_ns(&self.plan) + self.plan.cuts.pause_ns.1 + self.plan.crashes.restart_ns.1;
         let due = LEADER_TIMEOUTS_MAX * self.plan.election_ns() + stall_ns;
         if due < self.calm_ns() {
@@ -131,7 +132,7 @@ impl World {
             return self.after(PROBE_NS, Event::Probe);
         }
         self.phase = Phase::Last;
-        self.trace.line(self.now_ns, || "last look".to_owned());
+        self.tell(None, Class::Phase, || "last look".to_owned());
         self.at(self.now_ns, Event::Think { client: 0 });
         let healthy: Vec<usize> = self.healthy().collect();
         for m in healthy {

@@ -11,6 +11,7 @@ use crate::check::matching::goes_through_log;
 use crate::history::{Answer, Op};
 use crate::marks::Mark;
 use crate::plan::{MS, Routing};
+use crate::record::What;
 
 /// One client.
 #[derive(Clone, Copy, Debug, Default)]
@@ -134,6 +135,7 @@ impl World {
         if self.clients[client as usize].is_scripted {
             self.on_scripted_loss(op);
         }
+        self.record(|| What::GaveUp(op));
         // What it asks next is another request, of another member if it can choose.
         self.clients[client as usize].waits_for = None;
         if self.plan.routing != Routing::Sticky || self.fate.chance(0.5) {
@@ -188,6 +190,9 @@ impl World {
         let waits = self.clients[client as usize].waits_for == Some(waiter.0 as u32);
         let is_lost = waits && (!self.network.reaches_clients(m) || self.fate.chance(self.plan.reply_lost));
         self.history.ops[waiter.0 as usize].answer = Some(answer);
+        if is_lost {
+            self.record(|| What::AnswerLost(waiter.0 as u32));
+        }
         if waits && !is_lost {
             self.clients[client as usize].waits_for = None;
             match self.clients[client as usize].is_scripted {

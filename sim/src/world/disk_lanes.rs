@@ -8,6 +8,7 @@ use super::event::{Completion, Event};
 use super::machine::{Done, LaneKind, Moved};
 use crate::disk::DiskError;
 use crate::marks::Mark;
+use crate::record::Class;
 
 impl World {
     /// Moves a lane on until it waits for the disk or has nothing more to do.
@@ -62,9 +63,9 @@ impl World {
     }
 
     fn on_failed(&mut self, m: usize, kind: LaneKind, done: Done, error: DiskError) {
+        self.tell(Some(m), Class::Disk, || format!("m{m}: {done:?} fails: {error:?}"));
         let machine = &mut self.machines[m];
         let process = machine.process.as_mut().expect("its lane moved");
-        self.trace.line(self.now_ns, || format!("m{m}: {done:?} fails: {error:?}"));
         match done {
             Done::Prepared => process.layout.prepared(false),
             Done::Checkpointed => {

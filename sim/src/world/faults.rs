@@ -6,6 +6,7 @@ use super::event::Event;
 use super::{Phase, World};
 use crate::marks::Mark;
 use crate::plan::{Plan, Shape};
+use crate::record::SpanKind;
 
 /// What is left of a plan's faults, and the cuts in force.
 #[derive(Debug)]
@@ -105,6 +106,7 @@ impl World {
             self.marks.hit(Mark::LeaderPaused);
         }
         self.trace.line(self.now_ns, || format!("m{m} pauses for {:.3} s", pause_ns as f64 / 1e9));
+        self.record_stop(SpanKind::Pause, m, None, self.now_ns + pause_ns);
     }
 
     pub(super) fn on_clog_due(&mut self) {
@@ -118,6 +120,7 @@ impl World {
         self.counts.clogs += 1;
         self.network.clog(from, to, self.now_ns + clog);
         self.trace.line(self.now_ns, || format!("m{from} => m{to} clogs for {:.3} s", clog as f64 / 1e9));
+        self.record_stop(SpanKind::Clog, from, Some(to), self.now_ns + clog);
         self.schedule_fault(self.plan.network.clog_every_ns, Event::Clog);
     }
 
@@ -176,6 +179,8 @@ impl World {
             self.network.cut_clients(*member, cut.is_on);
         }
         let (is_on, lasts_ns, flips_left) = (cut.is_on, cut.lasts_ns, cut.flips_left);
+        let (links, clients) = (cut.links.clone(), cut.clients.clone());
+        self.record_cut(number, is_on, &links, &clients);
         self.trace.line(self.now_ns, || format!("cut {number} {}", if is_on { "begins" } else { "ends" }));
         if let Some(leader) = self.referee.leader()
             && is_on
@@ -191,8 +196,9 @@ impl World {
 
     /// Ends every cut.
     pub(super) fn heal_cuts(&mut self) {
-        for (_, cut) in std::mem::take(&mut self.faults.cuts) {
+        for (number, cut) in std::mem::take(&mut self.faults.cuts) {
             if cut.is_on {
+                self.record_cut(number, false, &cut.links, &cut.clients);
                 cut.links.iter().for_each(|(from, to)| self.network.cut(*from, *to, false));
                 cut.clients.iter().for_each(|member| self.network.cut_clients(*member, false));
             }

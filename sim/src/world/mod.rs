@@ -14,6 +14,7 @@ mod faults;
 mod lies;
 pub mod machine;
 mod network;
+mod recording;
 mod referee;
 mod script;
 mod seizure;
@@ -30,6 +31,7 @@ use crate::check::Violation;
 use crate::history::{History, Moment, Terms};
 use crate::marks::Marks;
 use crate::plan::Plan;
+use crate::record::Record;
 use crate::rng::{Rng, derive};
 use crate::trace::Trace;
 use crate::workload::Workload;
@@ -87,6 +89,8 @@ pub struct World {
     liar: lies::Liar,
     failed: Option<Violation>,
     trace: Trace,
+    /// `None` but where somebody wants to read the run.
+    record: Option<Box<Record>>,
     marks: Marks,
     counts: Counts,
 }
@@ -96,6 +100,7 @@ pub struct Outcome {
     pub history: History,
     pub failed: Option<Violation>,
     pub trace: Trace,
+    pub record: Option<Box<Record>>,
     pub marks: Marks,
     pub counts: Counts,
 }
@@ -154,14 +159,26 @@ impl World {
             liar: lies::Liar::default(),
             failed: None,
             trace: Trace::new(keeps_lines),
+            record: None,
             marks: Marks::default(),
             counts: Counts::default(),
             plan,
         }
     }
 
+    /// What was decided before it began, lies included.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
     /// Runs to the end, or to the first broken promise that the world itself sees.
     pub fn run(mut self) -> Outcome {
+        self.play();
+        self.into_outcome()
+    }
+
+    /// The same for who wants to have the outcome also of a run that ends in a panic.
+    pub fn play(&mut self) {
         for member in 0..self.machines.len() as u32 {
             self.at(0, Event::Start { member });
         }
@@ -187,7 +204,7 @@ impl World {
                 self.check_condition();
             }
         }
-        self.finish()
+        self.close();
     }
 
     fn happen(&mut self, event: Event) {
@@ -260,7 +277,7 @@ impl World {
         self.pace.between(bounds.0, bounds.1)
     }
 
-    fn finish(mut self) -> Outcome {
+    fn close(&mut self) {
         self.history.end = self.moment();
         if self.history.calm_since.at_ns == 0 {
             // Ended in the storm (the only directory was refused): nothing had time to happen yet.
@@ -268,6 +285,13 @@ impl World {
         }
         if self.failed.is_none() && self.phase == Phase::Over {
             self.check_end();
+        }
+    }
+
+    /// What a run leaves, however it ended.
+    pub fn into_outcome(mut self) -> Outcome {
+        if self.history.end == Moment::default() {
+            self.history.end = self.moment();
         }
         self.counts.virtual_ns = self.now_ns;
         self.counts.faults = self.counts.crashes
@@ -279,7 +303,7 @@ impl World {
             let disk = machine.disk.counts;
             self.counts.faults += disk.syncs_failed + disk.stalls + disk.refused_for_space;
         }
-        let World { history, failed, trace, marks, counts, .. } = self;
-        Outcome { history, failed, trace, marks, counts }
+        let World { history, failed, trace, record, marks, counts, .. } = self;
+        Outcome { history, failed, trace, record, marks, counts }
     }
 }

@@ -14,6 +14,7 @@ use super::seizure::{Caught, Seized};
 use crate::marks::Mark;
 use crate::plan::NetworkPlan;
 use crate::plan::step::Seizure;
+use crate::record::Fate;
 use crate::rng::Rng;
 
 /// One direction between two members.
@@ -39,6 +40,8 @@ struct Letter {
     to_life: Option<usize>,
     sent_ns: u64,
     is_late: bool,
+    /// Its number in the record, if there is one.
+    recorded: Option<usize>,
 }
 
 /// All links, and all that is on them.
@@ -165,7 +168,9 @@ impl World {
         } else {
             network.plan.late
         };
-        if !network.reaches(from, to) || network.rng.chance(network.plan.loss) {
+        let is_cut = !network.reaches(from, to);
+        if is_cut || network.rng.chance(network.plan.loss) {
+            self.record_unsent((from, to), &message, is_cut);
             return self.lose(from, to, &message);
         }
         let repeats = network.rng.chance(duplicate);
@@ -181,6 +186,7 @@ impl World {
         if repeats {
             self.counts.mails_repeated += 1;
             self.dispatch(letter.clone(), 0);
+            self.record_copy();
         }
         if self.network.rng.chance(late) {
             let (low, high) = self.network.plan.late_ns;
@@ -199,6 +205,7 @@ impl World {
             0 => self.network.arrival(from, to, now_ns, message.is_bulk()),
             late_ns => now_ns + late_ns,
         };
+        let recorded = self.record_sent((from, to), &message, late_ns > 0);
         let letter = self.network.put(Letter {
             from,
             to,
@@ -207,6 +214,7 @@ impl World {
             to_life,
             sent_ns: now_ns,
             is_late: late_ns > 0,
+            recorded,
         });
         self.at(at_ns, Event::Mail { letter });
     }
@@ -236,12 +244,15 @@ impl World {
         let letter = self.network.take(letter);
         let (from, to) = (letter.from, letter.to);
         let Some(process) = &self.machines[to].process else {
+            self.record_end(letter.recorded, Fate::NobodyThere);
             return self.lose(from, to, &letter.message);
         };
         if process.disconnected.contains(&self.ids[from]) {
+            self.record_end(letter.recorded, Fate::Disconnected);
             return self.lose(from, to, &letter.message);
         }
         self.mark_arrival(&letter, process.life);
+        self.record_end(letter.recorded, Fate::Arrived);
         let Letter { message, sent_ns, .. } = letter;
         self.trace.fold(sent_ns);
         self.trace.line(self.now_ns, || format!("m{from} => m{to} {}", brief(&message)));

@@ -22,6 +22,7 @@ use crate::check::matching::goes_through_log;
 use crate::history::{Digest, LogEntry, Moment};
 use crate::marks::Mark;
 use crate::oracle::model::Decree;
+use crate::record::{Class, What};
 
 /// When the entries of a term were seen first: from index `first` on, without gaps.
 #[derive(Debug)]
@@ -241,7 +242,10 @@ impl World {
         let seen = self.referee.birth(index, held.term, at);
         let life = self.machines[m].life().expect("it applied");
         match self.read(&held, life, seen) {
-            Ok(entry) => self.history.log.push(entry),
+            Ok(entry) => {
+                self.history.log.push(entry);
+                self.record(|| What::Decided { member: m, index });
+            }
             Err(why) => self.fail("append", format!("entry {index}: {why}")),
         }
     }
@@ -348,9 +352,10 @@ impl World {
     }
 
     pub(super) fn observe_note(&mut self, m: usize, note: &Note) {
+        self.record_note(m, note);
         match note {
             Note::BecameLeader { term } => {
-                self.trace.line(self.now_ns, || format!("m{m} leads in term {term}"));
+                self.tell(Some(m), Class::Node, || format!("m{m} leads in term {term}"));
                 self.observe_leader(m, *term);
                 self.observe_completeness(m, *term);
                 self.counts.leaders += 1;

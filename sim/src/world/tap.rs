@@ -90,7 +90,8 @@ impl Tap {
         }
     }
 
-    fn last_durable(&self) -> u64 {
+    /// The last entry that is on disk, or in a state that is.
+    pub fn last_durable(&self) -> u64 {
         let on_disk = self.entries.partition_point(|held| held.through <= self.durable) as u64;
         if self.base.2 <= self.durable { self.base.0 + on_disk } else { self.kept }
     }

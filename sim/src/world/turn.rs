@@ -10,6 +10,7 @@ use super::machine::{LaneKind, LogWork};
 use super::network::brief;
 use super::{TURNS_MAX, World};
 use crate::marks::Mark;
+use crate::record::SpanKind;
 
 /// Time that a turn takes at least, so that a node with work left does not stop the clock.
 const TURN_NS: u64 = 20_000;
@@ -29,6 +30,7 @@ impl World {
         if self.fate.chance(self.plan.cuts.pause) {
             self.counts.pauses += 1;
             pause += self.draw_pause(self.plan.cuts.pause_ns);
+            self.record_stop(SpanKind::Pause, m, None, self.now_ns + pause);
         }
         self.schedule_turn(m, self.now_ns + pause);
     }
@@ -92,6 +94,7 @@ impl World {
         }
         self.tap_appends(m, &effects.list);
         self.observe(m);
+        self.record_figures(m);
         self.trace.line(self.now_ns, || {
             let seat = self.referee.seats[m];
             let role = if seat.leads { "leader" } else { "follower" };

@@ -1,6 +1,7 @@
 //! `holdfast-sim`: seeds by the thousand, one seed again with its trace, the same seed twice.
 
 mod crash_states;
+mod explain;
 mod history;
 mod mutants;
 mod replay;
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use holdfast_sim::plan::{Plan, Profile};
+use holdfast_sim::plan::{Lie, Plan, Profile};
 use holdfast_sim::scenario::Scenario;
 
 /// Simulation of the Holdfast core, ring 1.
@@ -30,6 +31,8 @@ enum Command {
     Twice(run::Many),
     /// Run one seed and print what happened.
     Replay(replay::Replay),
+    /// Run one seed and write a page that shows what happened, turn by turn.
+    Explain(explain::Explain),
     /// Plant the catalogue's bugs one by one in a copy of the tree and see which of them seeds find.
     Mutants(mutants::Mutants),
     /// Run one seed and print what its clients saw in a form that other people's checkers read.
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Run(many) => many.run(false),
         Command::Twice(many) => many.run(true),
         Command::Replay(replay) => replay.run(),
+        Command::Explain(explain) => explain.run(),
         Command::Mutants(mutants) => mutants.run(),
         Command::History(history) => history.run(),
         Command::CrashStates(states) => states.run(),
@@ -63,6 +67,9 @@ struct Seed {
     /// Members; drawn from the seed without it.
     #[arg(long, conflicts_with = "scenario")]
     members: Option<usize>,
+    /// A fault that no cluster survives, planted to see it found.
+    #[arg(long, value_name = "FAULT", value_parser = parse_lie)]
+    plant: Option<Lie>,
 }
 
 impl Seed {
@@ -72,13 +79,15 @@ impl Seed {
         let scenario = scenario.map_err(|error| error.to_string())?;
         let own = scenario.as_ref().and_then(|scenario| scenario.seed);
         let seed = self.seed.or(own).ok_or("name a seed with --seed")?;
-        Ok(match scenario {
+        let mut plan = match scenario {
             Some(scenario) => scenario.plan(seed),
             None => {
                 let profile = self.profile.unwrap_or_else(|| Profile::of_seed(seed));
                 holdfast_sim::run::draw(seed, profile, self.members)
             }
-        })
+        };
+        plan.lie = self.plant;
+        Ok(plan)
     }
 }
 
@@ -99,6 +108,13 @@ fn parse_seed(text: &str) -> Result<u64, String> {
 fn parse_profile(text: &str) -> Result<Profile, String> {
     Profile::by_name(text).ok_or_else(|| {
         let names: Vec<&str> = Profile::ALL.iter().map(|profile| profile.name()).collect();
+        format!("one of {}", names.join(", "))
+    })
+}
+
+fn parse_lie(text: &str) -> Result<Lie, String> {
+    Lie::by_name(text).ok_or_else(|| {
+        let names: Vec<&str> = Lie::ALL.iter().map(|lie| lie.name()).collect();
         format!("one of {}", names.join(", "))
     })
 }
