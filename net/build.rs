@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 const FILES: &[&str] =
-    &["auth.proto", "election.proto", "health.proto", "kv.proto", "lock.proto", "rpc.proto"];
+    &["auth.proto", "election.proto", "health.proto", "kv.proto", "lock.proto", "peer.proto", "rpc.proto"];
 
 fn main() -> io::Result<()> {
     let directory = PathBuf::from("proto");

@@ -46,6 +46,7 @@ pub enum Admitted {
     /// proposed by the leader alone: others ask it.
     Conf(ConfChangeKind),
     /// Leadership goes to this member; who does not lead refuses.
+    HandOver,
     MoveLeader {
         target: MemberId,
     },
@@ -108,6 +109,7 @@ pub fn admit(
         }
         Request::MemberPromote { id } => Admitted::Conf(ConfChangeKind::Promote(id)),
         Request::MoveLeader { target } => Admitted::MoveLeader { target },
+        Request::HandOver => Admitted::HandOver,
         Request::LeaseGrant(mut grant) => {
             grant.ttl = effective_ttl(grant.ttl, config.lease_ttl_min_s)?;
             if grant.id == LeaseId(0) {

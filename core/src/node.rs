@@ -189,6 +189,7 @@ impl Node {
                 self.propose_for_client(now, caller, action, physical, effects);
             }
             Ok(Admitted::Conf(change)) => self.change_membership(now, caller, change, effects),
+            Ok(Admitted::HandOver) => self.hand_over(now, caller, effects),
             Ok(Admitted::MoveLeader { target }) => self.move_leader(now, caller, target, effects),
             Ok(Admitted::Status) => {
                 let result = Ok(Response::Status(self.status()));

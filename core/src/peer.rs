@@ -19,6 +19,10 @@ use crate::status::Status;
 /// Version of the bytes below.
 const FORMAT: u8 = 1;
 
+/// What a message takes beside its payload, and an entry beside its data; the first covers raft's fields.
+const MESSAGE_BYTES: usize = 160;
+const ENTRY_BYTES: usize = 24;
+
 /// One message from a member to another.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PeerMessage {
@@ -122,8 +126,26 @@ impl PeerMessage {
         matches!(self, PeerMessage::SnapshotPiece(_))
     }
 
+    /// How many bytes `encode` makes, near enough to bound a queue by.
+    pub fn size_hint(&self) -> usize {
+        let payload = match self {
+            PeerMessage::Raft(message) => {
+                message.get_entries().iter().map(|entry| entry.data.len() + ENTRY_BYTES).sum()
+            }
+            PeerMessage::Forward { commands } => {
+                commands.iter().map(|command| command.bytes().len() + ENTRY_BYTES).sum()
+            }
+            PeerMessage::Answer { answer: Answer::TimeToLive { keys, .. }, .. } => {
+                keys.iter().map(|key| key.len() + ENTRY_BYTES).sum()
+            }
+            PeerMessage::SnapshotPiece(piece) => piece.bytes.len(),
+            _ => 0,
+        };
+        payload + MESSAGE_BYTES
+    }
+
     pub fn encode(&self) -> Bytes {
-        let mut buffer = BytesMut::with_capacity(128);
+        let mut buffer = BytesMut::with_capacity(self.size_hint());
         let mut e = Encoder(&mut buffer);
         e.u8(FORMAT);
         match self {

@@ -234,6 +234,9 @@ pub enum Request {
     MoveLeader {
         target: MemberId,
     },
+    /// The member is about to stop: a leader hands over to the voter it has been connected with for longest.
+    /// No client asks this. Answered as `MoveLeader`, at once where there is nothing to hand over.
+    HandOver,
     AlarmList {
         alarm: Alarm,
     },

@@ -97,6 +97,14 @@ impl Url {
         &self.text
     }
 
+    /// A text that is equal for URLs that name the same place, as far as that is known without asking: host
+    /// names other than localhost are compared as they are.
+    pub fn comparable(&self) -> String {
+        let same =
+            if self.host == "localhost" { self.with_host("127.0.0.1", self.port) } else { self.clone() };
+        same.text
+    }
+
     /// The same URL at another host.
     pub fn with_host(&self, host: &str, port: u16) -> Url {
         let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };

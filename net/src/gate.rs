@@ -47,6 +47,7 @@ pub struct Identity {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outlook {
     pub(crate) leader_known: bool,
+    pub(crate) is_learner: bool,
     pub(crate) closing: bool,
 }
 
@@ -107,6 +108,15 @@ impl Gate {
 
     pub fn is_leader_known(&self) -> bool {
         self.shared.outlook.borrow().leader_known
+    }
+
+    /// The core loop says whether the member is a learner.
+    pub fn set_learner(&self, is_learner: bool) {
+        self.shared.outlook.send_modify(|outlook| outlook.is_learner = is_learner);
+    }
+
+    pub fn is_learner(&self) -> bool {
+        self.shared.outlook.borrow().is_learner
     }
 
     /// The member is about to stop: streams without an end of their own (watches, keep-alives) end with

@@ -7,6 +7,7 @@
 mod convert;
 pub mod gate;
 pub mod listen;
+pub mod peer;
 pub mod proto;
 pub mod service;
 pub mod wire;

@@ -2,6 +2,8 @@
 
 #[cfg(not(madsim))]
 mod edge;
+#[cfg(not(madsim))]
+mod peer;
 #[cfg(madsim)]
 mod simulated;
 #[cfg(not(madsim))]
@@ -11,7 +13,9 @@ mod socket;
 pub use edge::{Edge, PlainHttp, Response, whole_body};
 #[cfg(not(madsim))]
 pub use hyper::body::Incoming;
+#[cfg(not(madsim))]
+pub use peer::{PROTOCOL_HEADER, is_real_etcd, serve_peers};
 #[cfg(madsim)]
-pub use simulated::listen_madsim;
+pub use simulated::{listen_madsim, listen_peers_madsim};
 #[cfg(not(madsim))]
 pub use socket::{Options, serve};

@@ -16,6 +16,10 @@ pub mod healthpb {
     tonic::include_proto!("grpc.health.v1");
 }
 
+pub mod holdfast {
+    tonic::include_proto!("holdfast");
+}
+
 pub mod mvccpb {
     tonic::include_proto!("mvccpb");
 

@@ -1,4 +1,7 @@
 //! From a member directory and flags to an open node.
+//!
+//! A directory that holds a log says who the member is and the flags of the initial cluster are not looked at
+//! (CL-21). Otherwise the member is one of a new cluster's, or asks an existing one who it is (`join`).
 
 use std::io;
 
@@ -10,13 +13,15 @@ use holdfast_core::lease::{self, ttl_min_s};
 use holdfast_core::members::Bootstrap;
 use holdfast_core::node::{Boot, BootError, Config, Node, Start};
 use holdfast_core::recover::{self, Found, RecoverError, Recovered};
+use holdfast_core::request::Member;
 use holdfast_core::wal::{Identity, Layout, LayoutConfig};
 use thiserror::Error;
 use tracing::{info, warn};
 
 use crate::config::url::join;
-use crate::config::{ServerConfig, Url};
+use crate::config::{ClusterState, ServerConfig, Url};
 use crate::disk::Disk;
+use crate::join::{self, Joined};
 
 /// Why a member does not start; nothing in its directory was changed.
 #[derive(Debug, Error)]
@@ -37,10 +42,12 @@ pub struct Opened {
     pub identity: Identity,
     pub layout: Layout,
     pub checkpoints: Checkpoints,
+    /// Members of the cluster that is joined.
+    pub known: Vec<Member>,
 }
 
 /// Reads the directory and opens the node on it. `seed` decides everything the node draws.
-pub fn open<D: Disk>(
+pub async fn open<D: Disk>(
     config: &ServerConfig,
     disk: &D,
     limits: Limits,
@@ -50,29 +57,64 @@ pub fn open<D: Disk>(
     let recovered = Recovered::read(&listing, |path, offset, len| disk.read(path, offset, len));
     let Recovered { found, checkpoints } = recovered.map_err(StartError::Recover)?;
     let layout_of = |identity, found| recover::layout(identity, LayoutConfig::default(), found);
-    let (identity, layout, boot) = match found {
+    let (identity, layout, boot, known) = match found {
         Some(found) => {
             tell(&found);
-            let layout = layout_of(found.identity, Some(&found));
+            let (identity, layout) = (found.identity, layout_of(found.identity, Some(&found)));
             // The flags of the initial cluster count only while nothing of it is in the log.
-            let bootstrap = if found.is_bare() { bootstrap(config)? } else { Bootstrap::default() };
-            (found.identity, layout, Boot::Existing(Box::new(found), Start::New(bootstrap)))
+            // A member that has lived before begins as what it was.
+            let mut first = First { identity, start: Start::Join, known: Vec::new() };
+            if found.is_bare() {
+                first = first_start(config).await?;
+                if first.identity != identity {
+                    return Err(BootError::BootstrapChanged { member_id: identity.member_id }.into());
+                }
+            }
+            let First { start, known, .. } = first;
+            let boot = match config.force_new_cluster {
+                true => Boot::ForceNewCluster(Box::new(found)),
+                false => Boot::Existing(Box::new(found), start),
+            };
+            (identity, layout, boot, known)
         }
         None => {
-            let bootstrap = bootstrap(config)?;
-            let name = config.name.clone();
-            let member_id = bootstrap.member_id().ok_or(BootError::NameNotInCluster { name })?;
-            let identity = Identity { cluster_id: bootstrap.cluster_id(), member_id };
+            let First { identity, start, known } = first_start(config).await?;
             info!(
                 "cluster-id" = format!("{:x}", identity.cluster_id),
-                "local-member-id" = format!("{member_id:x}"),
+                "local-member-id" = format!("{:x}", identity.member_id),
                 "starting local member"
             );
-            (identity, layout_of(identity, None), Boot::Fresh(Start::New(bootstrap)))
+            (identity, layout_of(identity, None), Boot::Fresh(start), known)
         }
     };
     let node = Node::open(node_config(config, limits, identity), boot, seed, Instant(0))?;
-    Ok(Opened { node, identity, layout, checkpoints })
+    Ok(Opened { node, identity, layout, checkpoints, known })
+}
+
+/// How a member's first life begins.
+struct First {
+    identity: Identity,
+    start: Start,
+    known: Vec<Member>,
+}
+
+/// Errors: flags that do not fit together or to the cluster, and a cluster that does not answer.
+async fn first_start(config: &ServerConfig) -> Result<First, StartError> {
+    let refused = StartError::Bootstrap;
+    if config.initial_cluster_state == ClusterState::Existing {
+        let Joined { identity, members } = join::join(config).await.map_err(refused)?;
+        return Ok(First { identity, start: Start::Join, known: members });
+    }
+    let cluster = config.check_bootstrap().map_err(refused)?;
+    let texts = |urls: &Vec<Url>| urls.iter().map(ToString::to_string).collect();
+    let members = cluster.iter().map(|(name, urls)| (name.clone(), texts(urls))).collect();
+    let token = config.initial_cluster_token.clone();
+    let bootstrap = Bootstrap { token, members, name: config.name.clone() };
+    let name = config.name.clone();
+    let member_id = bootstrap.member_id().ok_or(BootError::NameNotInCluster { name })?;
+    join::check_not_bootstrapped(config, &cluster, member_id).await.map_err(refused)?;
+    let identity = Identity { cluster_id: bootstrap.cluster_id(), member_id };
+    Ok(First { identity, start: Start::New(bootstrap), known: Vec::new() })
 }
 
 /// What was found, for the operator.
@@ -99,19 +141,6 @@ fn tell(found: &Found) {
     );
 }
 
-/// What a new cluster starts from. Errors: flags that do not fit together.
-fn bootstrap(config: &ServerConfig) -> Result<Bootstrap, StartError> {
-    let cluster = config.check_bootstrap().map_err(StartError::Bootstrap)?;
-    let texts = |urls: Vec<Url>| urls.iter().map(ToString::to_string).collect();
-    if cluster.len() != 1 {
-        let voters = cluster.len();
-        let why = "is not supported yet: this version runs one member";
-        return Err(StartError::Bootstrap(format!("a cluster of {voters} voters {why}")));
-    }
-    let members = cluster.into_iter().map(|(name, urls)| (name, texts(urls))).collect();
-    Ok(Bootstrap { token: config.initial_cluster_token.clone(), members, name: config.name.clone() })
-}
-
 fn node_config(config: &ServerConfig, limits: Limits, identity: Identity) -> Config {
     let heartbeat_ns = nanos(config.heartbeat_interval);
     let election_ticks = config.election_ticks();
@@ -128,7 +157,7 @@ fn node_config(config: &ServerConfig, limits: Limits, identity: Identity) -> Con
             request_bytes_max: usize::try_from(config.max_request_bytes).unwrap_or(usize::MAX),
             quota_bytes: config.quota_backend_bytes,
             lease_ttl_min_s: ttl_min_s(u64::from(election_ticks), heartbeat_ns),
-            learners_max: 1,
+            learners_max: config.max_learners,
             strict_reconfig: config.strict_reconfig_check,
         },
         limits,

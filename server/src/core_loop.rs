@@ -12,11 +12,13 @@ use holdfast_core::node::Node;
 use holdfast_core::request::{Request, Response};
 use holdfast_core::status::Status;
 use holdfast_net::gate::{Gate, Inbound, Inbox};
+use holdfast_net::peer::{PeerEvent, REMOVED};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant as Clock;
 
 use crate::disk::log_writer::LogWork;
 use crate::metrics::Metrics;
+use crate::peers::Peers;
 use crate::{notes, tally};
 
 /// Inputs of one turn; what is beyond waits for the next.
@@ -40,8 +42,13 @@ pub enum Event {
 
 /// Why the loop ended before it was told to: one line for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Death(pub String);
+pub enum Death {
+    #[error("{0}")]
+    Failed(String),
+    /// The cluster has removed this member (CL-8).
+    #[error("{REMOVED}")]
+    Removed,
+}
 
 /// What the loop needs besides the node.
 pub struct Parts {
@@ -49,6 +56,8 @@ pub struct Parts {
     pub gate: Gate,
     pub inbox: Inbox,
     pub events: mpsc::UnboundedReceiver<Event>,
+    pub peers: Peers,
+    pub peer_events: mpsc::UnboundedReceiver<PeerEvent>,
     pub log: mpsc::UnboundedSender<LogWork>,
     pub checkpoints: mpsc::UnboundedSender<CheckpointStep>,
     pub metrics: Metrics,
@@ -76,10 +85,14 @@ pub struct CoreLoop {
     streams: HashMap<StreamId, mpsc::UnboundedSender<WatchResponse>>,
     inbound: Vec<Inbound>,
     happened: Vec<Event>,
+    said: Vec<PeerEvent>,
     inputs: Vec<Input>,
     effects: Effects,
     next_tick: Clock,
     was_leader_known: bool,
+    was_learner: bool,
+    /// The cluster has removed this member.
+    is_removed: bool,
     /// When watchers are counted next.
     census_at: Clock,
 }
@@ -94,11 +107,14 @@ impl CoreLoop {
             streams: HashMap::new(),
             inbound: Vec::with_capacity(BATCH_MAX),
             happened: Vec::new(),
+            said: Vec::new(),
             inputs: Vec::with_capacity(BATCH_MAX),
             // The first turn is taken at once: it writes what opens this life.
             effects: Effects { list: Vec::new(), wake_at: Some(Instant(0)) },
             next_tick,
             was_leader_known: false,
+            was_learner: false,
+            is_removed: false,
             census_at: next_tick,
         }
     }
@@ -133,12 +149,15 @@ impl CoreLoop {
                     self.happened.push(Event::DiskFailed("the disk writers are gone".to_owned()));
                 }
             }
+            // Its sender is among `parts`: there is always one.
+            _ = self.parts.peer_events.recv_many(&mut self.said, BATCH_MAX) => {}
             _ = self.parts.inbox.recv_many(&mut self.inbound, BATCH_MAX) => {}
             () = tokio::time::sleep_until(deadline) => {}
         }
     }
 
-    /// Takes what else has come, and makes it into inputs: events, then clients, then at most one tick.
+    /// Takes what else has come, and makes it into inputs: events, then peers, then clients, then at most one
+    /// tick.
     /// Returns true when the loop is to end.
     fn collect(&mut self) -> Result<bool, Death> {
         while let Ok(event) = self.parts.events.try_recv() {
@@ -148,10 +167,11 @@ impl CoreLoop {
             match event {
                 Event::Persisted(through) => self.inputs.push(Input::Persisted { through }),
                 Event::Checkpointed { ok } => self.inputs.push(Input::Checkpointed { ok }),
-                Event::DiskFailed(why) => return Err(Death(why)),
+                Event::DiskFailed(why) => return Err(Death::Failed(why)),
                 Event::Stop => return Ok(true),
             }
         }
+        self.collect_peers()?;
         while self.inbound.len() < BATCH_MAX
             && let Ok(inbound) = self.parts.inbox.try_recv()
         {
@@ -166,6 +186,7 @@ impl CoreLoop {
         if now >= self.next_tick {
             self.inputs.push(Input::Tick);
             self.count_watchers(now);
+            self.parts.peers.follow(&self.node);
             self.next_tick += self.parts.tick;
             if self.next_tick <= now {
                 // A process that was paused ticks once, not for all it missed.
@@ -173,6 +194,28 @@ impl CoreLoop {
             }
         }
         Ok(false)
+    }
+
+    fn collect_peers(&mut self) -> Result<(), Death> {
+        while self.said.len() < BATCH_MAX
+            && let Ok(event) = self.parts.peer_events.try_recv()
+        {
+            self.said.push(event);
+        }
+        for event in self.said.drain(..) {
+            match event {
+                // The room it took in the queue is free again when `event` is dropped.
+                PeerEvent::Message { from, message, .. } => self.inputs.push(Input::Peer { from, message }),
+                PeerEvent::Unreachable { member } => self.inputs.push(Input::Unreachable { member }),
+                PeerEvent::Hello { from, peer_urls } => self.parts.peers.on_hello(from, peer_urls),
+                PeerEvent::Note(note) => notes::write_peer(&note, self.parts.gate.identity()),
+                PeerEvent::Removed => {
+                    notes::write(&Note::Removed, &self.parts.metrics, self.parts.gate.identity());
+                    return Err(Death::Removed);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn take_inbound(&mut self, inbound: Inbound) {
@@ -236,27 +279,46 @@ impl CoreLoop {
             }
             Effect::Checkpoint(step) => {
                 let sent = self.parts.checkpoints.send(step);
-                sent.map_err(|_| Death("the checkpoint writer is gone".to_owned()))?;
+                sent.map_err(|_| Death::Failed("the checkpoint writer is gone".to_owned()))?;
             }
-            // A sole member has nobody to write to.
-            Effect::Send { .. } | Effect::Connect { .. } | Effect::Disconnect { .. } => {}
-            Effect::Note(note) => {
-                notes::write(&note, &self.parts.metrics, self.parts.gate.identity());
-                if matches!(note, Note::Published { .. })
-                    && let Some(publish) = self.parts.publish.take()
-                {
-                    // Whoever waited is on its way out.
-                    publish.send(()).ok();
+            Effect::Send { to, message } => {
+                if !self.parts.peers.send(to, message) {
+                    self.inputs.push(Input::Unreachable { member: to });
                 }
             }
-            Effect::Halt { why } => return Err(Death(why)),
+            Effect::Connect { member, peer_urls } => {
+                self.parts.peers.connect(member, peer_urls);
+                self.parts.peers.follow(&self.node);
+            }
+            Effect::Disconnect { member } => {
+                self.parts.peers.follow(&self.node);
+                self.parts.peers.disconnect(member);
+            }
+            Effect::Note(note) => self.note(&note),
+            Effect::Halt { .. } if self.is_removed => return Err(Death::Removed),
+            Effect::Halt { why } => return Err(Death::Failed(why)),
         }
         Ok(())
     }
 
+    fn note(&mut self, note: &Note) {
+        notes::write(note, &self.parts.metrics, self.parts.gate.identity());
+        match note {
+            Note::Published { .. } => {
+                if let Some(publish) = self.parts.publish.take() {
+                    // Whoever waited is on its way out.
+                    publish.send(()).ok();
+                }
+            }
+            Note::SnapshotInstalled { .. } => self.parts.peers.follow(&self.node),
+            Note::Removed => self.is_removed = true,
+            _ => {}
+        }
+    }
+
     fn log(&self, work: LogWork) -> Result<(), Death> {
         // The writer says why it ends before it does; that event is the better line, if it is there.
-        self.parts.log.send(work).map_err(|_| Death("the log writer is gone".to_owned()))
+        self.parts.log.send(work).map_err(|_| Death::Failed("the log writer is gone".to_owned()))
     }
 
     /// Walks over all watchers, therefore once a second only.
@@ -276,9 +338,14 @@ impl CoreLoop {
             self.was_leader_known = gauges.has_leader;
             self.parts.gate.set_leader_known(gauges.has_leader);
         }
+        if gauges.is_learner != self.was_learner {
+            self.was_learner = gauges.is_learner;
+            self.parts.gate.set_learner(gauges.is_learner);
+        }
         let raft = &self.parts.metrics.raft;
         raft.has_leader.set(i64::from(gauges.has_leader));
         raft.is_leader.set(i64::from(gauges.is_leader));
+        raft.is_learner.set(i64::from(gauges.is_learner));
         raft.committed.set(clamp(gauges.committed));
         raft.applied.set(clamp(gauges.applied));
         raft.pending.set(clamp(gauges.proposals));

@@ -11,6 +11,7 @@ use holdfast_core::request::{RangeRequest, Request, Response, StatusResponse};
 use holdfast_core::status::Status;
 use holdfast_net::gate::Gate;
 
+use crate::config::ETCD_VERSION;
 use crate::metrics::Metrics;
 use crate::process_stats::file_descriptors;
 
@@ -31,6 +32,23 @@ pub struct Versions {
     pub storage: &'static str,
 }
 
+/// Version of cluster and storage that goes with `ETCD_VERSION`.
+const CLUSTER_VERSION: &str = "3.7.0";
+
+impl Versions {
+    /// Those of a cluster of this program.
+    pub fn of_cluster() -> Versions {
+        Versions { server: ETCD_VERSION, cluster: CLUSTER_VERSION, storage: CLUSTER_VERSION }
+    }
+
+    /// `/version`.
+    pub fn answer(&self) -> Answer {
+        let Versions { server, cluster, storage } = self;
+        let body = format!(r#"{{"etcdserver":"{server}","etcdcluster":"{cluster}","storage":"{storage}"}}"#);
+        Answer::ok(JSON, body)
+    }
+}
+
 /// The answer to one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -40,6 +58,8 @@ pub struct Answer {
     pub allow_get: bool,
     /// `X-Content-Type-Options: nosniff`, as Go's error answers have it.
     pub nosniff: bool,
+    /// Further headers, names in lower case.
+    pub headers: Vec<(&'static str, String)>,
     pub body: Bytes,
 }
 
@@ -93,7 +113,7 @@ impl Endpoints {
         match path {
             "/metrics" => Answer::ok(SCRAPE, self.metrics.text()),
             "/health" if get => self.health(query).await,
-            "/version" if surface == Surface::Client && get => self.version(),
+            "/version" if surface == Surface::Client && get => self.versions.answer(),
             "/debug/vars" if surface == Surface::Client => self.debug_vars().await,
             "/health" => Answer::method_not_allowed(),
             "/version" if surface == Surface::Client => Answer::method_not_allowed(),
@@ -214,12 +234,6 @@ impl Endpoints {
         answer.unwrap_or(Err(Status::Timeout))
     }
 
-    fn version(&self) -> Answer {
-        let Versions { server, cluster, storage } = self.versions;
-        let body = format!(r#"{{"etcdserver":"{server}","etcdcluster":"{cluster}","storage":"{storage}"}}"#);
-        Answer::ok(JSON, body)
-    }
-
     /// The parts of Go's expvar page that mean something here.
     async fn debug_vars(&self) -> Answer {
         let arguments: Vec<String> = std::env::args().collect();
@@ -245,18 +259,18 @@ impl Endpoints {
 }
 
 impl Answer {
-    fn ok(content_type: &'static str, body: impl Into<Vec<u8>>) -> Answer {
+    pub fn ok(content_type: &'static str, body: impl Into<Vec<u8>>) -> Answer {
         let body = Bytes::from(body.into());
-        Answer { status: 200, content_type, allow_get: false, nosniff: false, body }
+        Answer { status: 200, content_type, allow_get: false, nosniff: false, headers: Vec::new(), body }
     }
 
     /// An error as Go's `http.Error` writes it: the text and a newline.
-    fn error(status: u16, text: &str) -> Answer {
+    pub fn error(status: u16, text: &str) -> Answer {
         let body = Bytes::from(format!("{text}\n"));
-        Answer { status, content_type: TEXT, allow_get: false, nosniff: true, body }
+        Answer { status, content_type: TEXT, allow_get: false, nosniff: true, headers: Vec::new(), body }
     }
 
-    fn method_not_allowed() -> Answer {
+    pub fn method_not_allowed() -> Answer {
         Answer { allow_get: true, ..Answer::error(405, "Method Not Allowed") }
     }
 }

@@ -21,7 +21,32 @@ where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    start_on(tokio::runtime::Builder::new_current_thread().enable_time().build()?, name, make)
+}
+
+/// As `start`, for futures that use sockets: the others' runtimes wake without asking the system for any.
+#[cfg(not(madsim))]
+pub fn start_with_sockets<T, F>(
+    name: &str,
+    make: impl FnOnce() -> F + Send + 'static,
+) -> std::io::Result<Lane<T>>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    start_on(tokio::runtime::Builder::new_current_thread().enable_all().build()?, name, make)
+}
+
+#[cfg(not(madsim))]
+fn start_on<T, F>(
+    runtime: tokio::runtime::Runtime,
+    name: &str,
+    make: impl FnOnce() -> F + Send + 'static,
+) -> std::io::Result<Lane<T>>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
     let (end, ended) = oneshot::channel();
     std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         // Nobody waits any more when the process is on its way out.
@@ -29,6 +54,9 @@ where
     })?;
     Ok(Lane { ended })
 }
+
+#[cfg(madsim)]
+pub use start as start_with_sockets;
 
 /// Starts `make`'s future as a task of the simulated machine.
 #[cfg(madsim)]

@@ -6,13 +6,17 @@ pub mod core_loop;
 #[cfg(not(madsim))]
 pub mod data_dir;
 pub mod disk;
+pub mod door;
 #[cfg(not(madsim))]
 pub mod grpc_count;
 pub mod http;
+pub mod http_peer;
+mod join;
 pub mod lane;
 pub mod logs;
 pub mod metrics;
 pub mod notes;
+pub mod peers;
 #[cfg(not(madsim))]
 pub mod ports;
 pub mod process_stats;

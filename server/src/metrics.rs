@@ -6,6 +6,7 @@
 //! One registry a member: several members live in one process under simulation.
 //! Source: etcd 3.7.1, the metrics that are true of this server; names never change.
 
+use holdfast_net::peer::Meters;
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -20,6 +21,9 @@ use crate::process_stats::ProcessStats;
 pub struct Metrics {
     registry: Registry,
     pub raft: RaftMetrics,
+    pub peers: Meters,
+    /// `Local`, `Remote`.
+    pub known_peers: IntGaugeVec,
     pub store: StoreMetrics,
     pub disk: DiskMetrics,
     pub grpc: GrpcMetrics,
@@ -38,7 +42,6 @@ pub struct RaftMetrics {
     pub pending: IntGauge,
     pub failed: IntCounter,
     pub slow_apply: IntCounter,
-    pub peer_sent_failures: IntCounterVec,
 }
 
 /// Keys, leases and watches.
@@ -142,6 +145,16 @@ impl Maker<'_> {
         self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)))
     }
 
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    /// As `histogram`, one for each set of labels.
+    fn histograms(&self, name: &str, help: &str, buckets: (f64, usize), labels: &[&str]) -> HistogramVec {
+        let buckets = prometheus::exponential_buckets(buckets.0, 2.0, buckets.1).expect("the buckets rise");
+        self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels))
+    }
+
     /// A gauge that is 1 under one label: how etcd tells versions and ids.
     fn fact(&self, name: &str, help: &str, label: &str, value: &str) {
         let gauge = self.register(IntGaugeVec::new(Opts::new(name, help), &[label]));
@@ -173,13 +186,19 @@ impl Metrics {
             identity.cluster_version,
         );
         let raft = RaftMetrics::new(&make);
+        let peers = new_meters(&make);
+        let known_peers = make.gauges(
+            "etcd_network_known_peers",
+            "The current number of known peers.",
+            &["Local", "Remote"],
+        );
         let store = StoreMetrics::new(&make);
         let disk = DiskMetrics::new(&make);
         let grpc = GrpcMetrics::new(&make, identity.extensive);
         let health = HealthMetrics::new(&make);
         #[cfg(not(madsim))]
         make.register(ProcessStats::new());
-        Metrics { registry, raft, store, disk, grpc, health }
+        Metrics { registry, raft, peers, known_peers, store, disk, grpc, health }
     }
 
     /// The text of one scrape.
@@ -221,12 +240,50 @@ impl RaftMetrics {
                 "etcd_server_slow_apply_total",
                 "The total number of slow apply requests (likely overloaded from slow disk).",
             ),
-            peer_sent_failures: make.counters(
-                "etcd_network_peer_sent_failures_total",
-                "The total number of send failures from peers.",
-                &["To"],
-            ),
         }
+    }
+}
+
+/// Connections to other members.
+fn new_meters(make: &Maker<'_>) -> Meters {
+    const PAIR: &[&str] = &["Local", "Remote"];
+    Meters {
+        active: make.gauges(
+            "etcd_network_active_peers",
+            "The current number of active peer connections.",
+            PAIR,
+        ),
+        disconnected: make.counters(
+            "etcd_network_disconnected_peers_total",
+            "The total number of disconnected peers.",
+            PAIR,
+        ),
+        sent_bytes: make.counters(
+            "etcd_network_peer_sent_bytes_total",
+            "The total number of bytes sent to peers.",
+            &["To"],
+        ),
+        sent_failures: make.counters(
+            "etcd_network_peer_sent_failures_total",
+            "The total number of send failures from peers.",
+            &["To"],
+        ),
+        received_bytes: make.counters(
+            "etcd_network_peer_received_bytes_total",
+            "The total number of bytes received from peers.",
+            &["From"],
+        ),
+        received_failures: make.counters(
+            "etcd_network_peer_received_failures_total",
+            "The total number of receive failures from peers.",
+            &["From"],
+        ),
+        round_trip: make.histograms(
+            "etcd_network_peer_round_trip_time_seconds",
+            "Round-Trip-Time histogram between peers",
+            (0.0001, 16),
+            &["To"],
+        ),
     }
 }
 

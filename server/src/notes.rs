@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use holdfast_core::boundary::Note;
 use holdfast_net::gate::Identity;
-use tracing::{debug, info, warn};
+use holdfast_net::peer::PeerNote;
+use tracing::{debug, error, info, warn};
 
 use crate::metrics::Metrics;
 
@@ -67,6 +68,48 @@ pub fn write(note: &Note, metrics: &Metrics, identity: &Identity) {
             metrics.store.lease_expired.inc();
             metrics.store.lease_revoked.inc();
         }
+    }
+}
+
+/// Writes what happened to a connection with another member.
+/// Source: etcd 3.7.1 server/etcdserver/api/rafthttp/{peer_status,stream,transport}.go.
+pub fn write_peer(note: &PeerNote, identity: &Identity) {
+    let local = format!("{:x}", identity.member_id);
+    match note {
+        PeerNote::Connected { member, url, lane } => info!(
+            "local-member-id" = local,
+            "remote-peer-id" = format!("{member:x}"),
+            url,
+            stream = lane.name(),
+            "peer became active"
+        ),
+        PeerNote::Lost { member, url, lane, why } => warn!(
+            "local-member-id" = local,
+            "remote-peer-id" = format!("{member:x}"),
+            url,
+            stream = lane.name(),
+            error = why,
+            "peer became inactive (message send to peer failed)"
+        ),
+        PeerNote::Refused { from, why } => warn!(
+            "local-member-id" = local,
+            "remote-peer-id" = format!("{from:x}"),
+            error = why,
+            "refused a connection of a peer"
+        ),
+        PeerNote::RefusedBy { member, url, why } => warn!(
+            "local-member-id" = local,
+            "remote-peer-id" = format!("{member:x}"),
+            url,
+            error = why,
+            "a peer refused our connection"
+        ),
+        PeerNote::RealEtcd { member, url } => error!(
+            "local-member-id" = local,
+            "remote-peer-id" = format!("{member:x}"),
+            url,
+            "a real etcd answers at a peer URL: etcd and holdfast cannot be members of one cluster"
+        ),
     }
 }
 

@@ -7,19 +7,21 @@
 //! would get the same port instead of a refusal.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use holdfast_net::listen::{Incoming, Options, PlainHttp, Response, serve, whole_body};
-use http::{HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 use http_body::Body;
 use tokio::sync::{oneshot, watch};
 use tower_service::Service;
 
 use crate::config::Url;
 use crate::http::{Answer, Endpoints, Surface};
+use crate::http_peer::{Asker, PeerEndpoints};
 
 /// Why a port cannot be had, in Go's words.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +64,11 @@ impl Port {
         listener.set_nonblocking(true).map_err(|error| refusal("set", error))?;
         let address = listener.local_addr().map_err(|error| refusal("name", error))?;
         Ok(Port { address, listener })
+    }
+
+    /// The socket itself.
+    pub fn into_listener(self) -> TcpListener {
+        self.listener
     }
 
     /// The same socket once more.
@@ -135,6 +142,20 @@ pub fn plain_http(endpoints: Endpoints, surface: Surface) -> PlainHttp {
     })
 }
 
+/// The plain HTTP side of a peer port.
+pub fn plain_peer_http(endpoints: PeerEndpoints) -> PlainHttp {
+    let endpoints = Arc::new(endpoints);
+    Arc::new(move |request| {
+        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let asker = Asker {
+            member: header("x-server-from").unwrap_or_default(),
+            version: header("x-server-version").unwrap_or_default(),
+        };
+        let answer = endpoints.answer(request.method().as_str(), request.uri().path(), asker);
+        Box::pin(ready(response(answer)))
+    })
+}
+
 fn response(answer: Answer) -> Response {
     let mut response = http::Response::new(whole_body(answer.body));
     *response.status_mut() = http::StatusCode::from_u16(answer.status).expect("our own codes are valid");
@@ -145,6 +166,10 @@ fn response(answer: Answer) -> Response {
     }
     if answer.nosniff {
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
+    for (name, value) in answer.headers {
+        let value = HeaderValue::from_str(&value).expect("our own values are valid");
+        headers.insert(HeaderName::from_static(name), value);
     }
     response
 }

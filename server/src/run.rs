@@ -4,9 +4,11 @@ use std::io;
 use std::time::Duration;
 
 use holdfast_core::boundary::Limits;
+use holdfast_core::request;
 use holdfast_core::wal::Identity;
 use holdfast_net::gate::{self, Gate};
-use tokio::sync::mpsc;
+use holdfast_net::peer::{Dial, PeerEvent, PeerIdentity, PeerService, Roster, Shared};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant as Clock;
 
 use crate::boot::{Opened, StartError, open};
@@ -15,8 +17,12 @@ use crate::core_loop::{CoreLoop, Death, Event, Parts};
 use crate::disk::Disk;
 use crate::disk::checkpoint_writer::CheckpointWriter;
 use crate::disk::log_writer::{LogWriter, make_spares};
+use crate::door::PeerDoor;
+use crate::http::Versions;
+use crate::http_peer::PeerEndpoints;
 use crate::lane::{self, Lane};
 use crate::metrics::Metrics;
+use crate::peers::{Peers, dial_all};
 
 /// A running node: clients reach it by the gate.
 pub struct Member {
@@ -29,18 +35,16 @@ pub struct Member {
     pub published: tokio::sync::oneshot::Receiver<()>,
 }
 
-/// Versions that labels and endpoints name.
-pub const CLUSTER_VERSION: &str = "3.7.0";
-
-/// Opens the node on `disk` and starts its lanes.
+/// Opens the node on `disk`, starts its lanes and lets other members in by `door`.
 /// Errors: the directory or the flags are refused; nothing was changed.
-pub fn start<D: Disk>(
+pub async fn start<D: Disk>(
     config: &ServerConfig,
     disk: D,
     limits: Limits,
     seed: u64,
+    door: PeerDoor,
 ) -> Result<Member, StartError> {
-    let Opened { node, identity, layout, checkpoints } = open(config, &disk, limits, seed)?;
+    let Opened { node, identity, layout, checkpoints, known } = open(config, &disk, limits, seed).await?;
     let (gate, inbox) = Gate::new(gate::Identity {
         cluster_id: identity.cluster_id,
         member_id: identity.member_id,
@@ -76,10 +80,13 @@ pub fn start<D: Disk>(
         metrics: metrics.disk.clone(),
     };
     let spare_log = log.downgrade();
+    let (peers, outside) = introduce(config, identity, known, &metrics);
     let parts = Parts {
         gate: gate.clone(),
         inbox,
         events: happened,
+        peers,
+        peer_events: outside.events,
         log,
         checkpoints: steps,
         metrics: metrics.clone(),
@@ -92,8 +99,45 @@ pub fn start<D: Disk>(
     lane::start("log", move || writer.run()).map_err(lanes)?;
     lane::start("spares", move || make_spares(disk, spares_asked, spare_log)).map_err(lanes)?;
     lane::start("checkpoint", move || checkpointer.run()).map_err(lanes)?;
+    let (service, endpoints, peer_gate) = (outside.service, outside.endpoints, gate.clone());
+    lane::start_with_sockets("peers", move || async move {
+        tokio::join!(dial_all(outside.dials), door.open(service, endpoints, peer_gate));
+    })
+    .map_err(lanes)?;
     let core = lane::start("core", move || CoreLoop::new(node, parts).run()).map_err(lanes)?;
     Ok(Member { gate, identity, metrics, events, core, published })
+}
+
+/// The other members' side of `Peers`.
+struct Outside {
+    service: PeerService,
+    endpoints: PeerEndpoints,
+    dials: mpsc::UnboundedReceiver<Dial>,
+    events: mpsc::UnboundedReceiver<PeerEvent>,
+}
+
+/// The core loop's way to the other members, and what is to be done about it elsewhere.
+fn introduce(
+    config: &ServerConfig,
+    identity: Identity,
+    known: Vec<request::Member>,
+    metrics: &Metrics,
+) -> (Peers, Outside) {
+    let Identity { cluster_id, member_id } = identity;
+    let peer_urls = config.initial_advertise_peer_urls.iter().map(ToString::to_string).collect();
+    let (tell, events) = mpsc::unbounded_channel();
+    let (dial, dials) = mpsc::unbounded_channel();
+    let (publish, roster) = watch::channel(Roster { members: known.clone(), ..Roster::default() });
+    let whoami = PeerIdentity { cluster_id, member_id, peer_urls };
+    let shared = Shared::new(whoami, roster.clone(), tell, metrics.peers.clone());
+    let versions = Versions::of_cluster();
+    let outside = Outside {
+        service: PeerService::new(shared.clone()),
+        endpoints: PeerEndpoints { roster, cluster_id, versions },
+        dials,
+        events,
+    };
+    (Peers::new(shared, publish, dial, &known, metrics.clone()), outside)
 }
 
 /// TO-1: how long health reads may take.

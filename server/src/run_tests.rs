@@ -24,7 +24,9 @@ fn config() -> ServerConfig {
 
 /// Starts a member and waits until it may serve.
 async fn serving(disk: &TestDisk) -> Member {
-    let mut member = start(&config(), disk.clone(), Limits::default(), 7).expect("a sound directory");
+    let door = PeerDoor { listeners: Vec::new() };
+    let member = start(&config(), disk.clone(), Limits::default(), 7, door).await;
+    let mut member = member.expect("a sound directory");
     (&mut member.published).await.expect("it publishes itself");
     member
 }
@@ -73,7 +75,7 @@ async fn failed_flush_ends_the_member_and_acknowledges_nothing() {
     disk.fail(Some(("Sync", ErrorKind::Other)));
     assert_eq!(put(&member, "a", "1").await, Err(Status::Stopped));
     let death = (&mut member.core.ended).await.expect("it does not panic").expect_err("its disk failed");
-    assert!(death.0.starts_with("cannot write the log: flush wal/"), "{death}");
+    assert!(death.to_string().starts_with("cannot write the log: flush wal/"), "{death}");
     assert!(member.gate.is_stopped());
 }
 
@@ -125,7 +127,9 @@ async fn damaged_log_is_refused_with_its_place_and_left_as_it_is() {
     let segment = "wal/0000000000000001.wal";
     disk.contents().files.get_mut(segment).expect("the log")[4096 + 20] ^= 1;
     let before = disk.contents().files[segment].clone();
-    let refusal = start(&config(), disk.clone(), Limits::default(), 7).err().expect("it is damaged");
+    let door = PeerDoor { listeners: Vec::new() };
+    let refusal = start(&config(), disk.clone(), Limits::default(), 7, door).await;
+    let refusal = refusal.err().expect("it is damaged");
     let line = refusal.to_string();
     assert!(line.contains(&format!("{segment} at offset 4096")), "{line}");
     assert!(disk.contents().files[segment] == before, "it is not touched");

@@ -4,18 +4,21 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use holdfast_core::boundary::Limits;
+use holdfast_core::node::BootError;
+use holdfast_core::request::Request;
 use holdfast_net::listen::{Edge, Options};
-use holdfast_server::boot::advertised;
-use holdfast_server::config::{ETCD_VERSION, ServerConfig, Url};
+use holdfast_server::boot::{StartError, advertised};
+use holdfast_server::config::{ServerConfig, Url};
 use holdfast_server::core_loop::{Death, Event};
 use holdfast_server::data_dir::DataDir;
 use holdfast_server::disk::RealDisk;
 use holdfast_server::disk::durable::FlushWay;
+use holdfast_server::door::PeerDoor;
 use holdfast_server::grpc_count::CountCalls;
 use holdfast_server::http::{Endpoints, Surface, Versions};
 use holdfast_server::logs;
 use holdfast_server::ports::{Port, plain_http, serve_all, thread_count};
-use holdfast_server::run::{CLUSTER_VERSION, Member, request_timeout, start};
+use holdfast_server::run::{Member, request_timeout, start};
 use holdfast_server::supervisor::{Ending, Signals, notify_ready};
 use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{oneshot, watch};
@@ -24,6 +27,9 @@ use tracing::{error, info, warn};
 
 /// How long calls in flight may go on after a signal before the node stops answering.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// How long a leader may take to hand over.
+const HAND_OVER_WITHIN: Duration = Duration::from_millis(500);
 
 /// Runs the member until a signal or its own failure; never returns after a signal.
 pub fn run(config: ServerConfig) -> ExitCode {
@@ -55,19 +61,35 @@ pub fn run(config: ServerConfig) -> ExitCode {
 async fn serve(config: &ServerConfig) -> Result<Ending, String> {
     let mut signals = Signals::catch().map_err(|e| format!("cannot catch signals: {e}"))?;
     let client_ports = bind_all(&config.listen_client_urls)?;
+    let peer_ports = bind_all(&config.listen_peer_urls)?;
     let metrics_ports = bind_all(&config.listen_metrics_urls)?;
     // Holds the lock until the process ends.
     let directory = DataDir::open(&config.data_dir).map_err(|e| e.to_string())?;
     let disk = open_disk(config, &directory)?;
-    let mut member =
-        start(config, disk, Limits::default(), rand::random()).map_err(|error| error.to_string())?;
+    for port in &peer_ports {
+        info!(address = port.address.to_string(), "serving peer traffic");
+    }
+    let door = PeerDoor { listeners: peer_ports.into_iter().map(Port::into_listener).collect() };
+    let started = tokio::select! {
+        biased;
+        ending = signals.next() => return Ok(ending),
+        started = start(config, disk, Limits::default(), rand::random(), door) => started,
+    };
+    let mut member = match started {
+        Ok(member) => member,
+        Err(StartError::Boot(removed @ BootError::Removed { .. })) => {
+            warn!("{removed}");
+            return Ok(Ending::Removed);
+        }
+        Err(error) => return Err(error.to_string()),
+    };
     let stop = watch::Sender::new(false);
     let mut serving = serve_ports(config, &member, &metrics_ports, Surface::Metrics, &stop)?;
     // Clients are served when the member has published itself (CL-12).
     tokio::select! {
         biased;
         ending = signals.next() => return Ok(ending),
-        ended = &mut member.core.ended => return Err(death(ended)),
+        ended = &mut member.core.ended => return death(ended),
         published = &mut member.published => published.map_err(|_| "the node is gone".to_owned())?,
     }
     serving.extend(serve_ports(config, &member, &client_ports, Surface::Client, &stop)?);
@@ -81,14 +103,25 @@ async fn serve(config: &ServerConfig) -> Result<Ending, String> {
     let ending = tokio::select! {
         biased;
         ending = signals.next() => ending,
-        ended = &mut member.core.ended => return Err(death(ended)),
+        ended = &mut member.core.ended => return death(ended),
     };
     // A second signal ends the process at once.
     tokio::spawn(async move { signals.next().await.exit() });
+    hand_over(&member).await;
     stop.send_replace(true);
     shut_down(&mut member, serving).await;
     info!(name = config.name, "closed etcd server");
     Ok(ending)
+}
+
+/// A leader hands over before it stops, so that writes go on without an election. Clients are served meanwhile.
+async fn hand_over(member: &Member) {
+    match tokio::time::timeout(HAND_OVER_WITHIN, member.gate.call(Request::HandOver)).await {
+        // A follower, and a sole member, have nothing to hand over.
+        Ok(Ok(_)) => {}
+        Ok(Err(status)) => warn!(error = %status, "leadership was not handed over"),
+        Err(_) => warn!("leadership was not handed over in time"),
+    }
 }
 
 /// Ports are closed: calls in flight finish, then the member ends, and with it the streams.
@@ -119,11 +152,16 @@ fn open_disk(config: &ServerConfig, directory: &DataDir) -> Result<RealDisk, Str
     Ok(RealDisk::new(&directory.member, way))
 }
 
-fn death(ended: Result<Result<(), Death>, RecvError>) -> String {
+/// A removed member ends as if it had been told to (etcd exits with 0); all other ends are failures.
+fn death(ended: Result<Result<(), Death>, RecvError>) -> Result<Ending, String> {
     match ended {
-        Ok(Ok(())) => "the core loop ended".to_owned(),
-        Ok(Err(death)) => death.0,
-        Err(_) => "the core loop panicked; see the lines above".to_owned(),
+        Ok(Ok(())) => Err("the core loop ended".to_owned()),
+        Ok(Err(removed @ Death::Removed)) => {
+            warn!("{removed}");
+            Ok(Ending::Removed)
+        }
+        Ok(Err(Death::Failed(why))) => Err(why),
+        Err(_) => Err("the core loop panicked; see the lines above".to_owned()),
     }
 }
 
@@ -139,9 +177,8 @@ fn serve_ports(
     surface: Surface,
     stop: &watch::Sender<bool>,
 ) -> Result<Vec<oneshot::Receiver<()>>, String> {
-    let versions = Versions { server: ETCD_VERSION, cluster: CLUSTER_VERSION, storage: CLUSTER_VERSION };
-    let endpoints =
-        Endpoints::new(member.gate.clone(), member.metrics.clone(), versions, request_timeout(config));
+    let (gate, metrics) = (member.gate.clone(), member.metrics.clone());
+    let endpoints = Endpoints::new(gate, metrics, Versions::of_cluster(), request_timeout(config));
     let plain = plain_http(endpoints, surface);
     let options = Options {
         streams_max: config.max_concurrent_streams,

@@ -10,11 +10,13 @@ pub struct Signals {
     interrupt: Signal,
 }
 
-/// The signal that ended the process.
+/// What ended the process that is no failure of its own: a signal, or the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     Terminate,
     Interrupt,
+    /// The member was removed (CL-8).
+    Removed,
 }
 
 impl Signals {
@@ -38,6 +40,7 @@ impl Signals {
         let name = match ending {
             Ending::Terminate => "terminated",
             Ending::Interrupt => "interrupt",
+            Ending::Removed => unreachable!("no signal says so"),
         };
         info!(signal = name, "received signal; shutting down");
         ending
@@ -52,6 +55,7 @@ impl Ending {
         let signal = match self {
             Ending::Terminate => SIGTERM,
             Ending::Interrupt => SIGINT,
+            Ending::Removed => std::process::exit(0),
         };
         if std::process::id() != 1
             && let Err(error) = signal_hook::low_level::emulate_default_handler(signal)

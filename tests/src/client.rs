@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_net::proto::etcdserverpb as pb;
+use pb::cluster_client::ClusterClient;
 use pb::kv_client::KvClient;
 use pb::lease_client::LeaseClient;
 use pb::maintenance_client::MaintenanceClient;
@@ -19,6 +20,7 @@ const RECEIVE_BYTES_MAX: usize = 1 << 30;
 pub struct Client {
     pub kv: KvClient<Channel>,
     pub lease: LeaseClient<Channel>,
+    pub cluster: ClusterClient<Channel>,
     pub maintenance: MaintenanceClient<Channel>,
     pub watch: WatchClient<Channel>,
 }
@@ -31,6 +33,7 @@ impl Client {
         Client {
             kv: KvClient::new(channel.clone()).max_decoding_message_size(RECEIVE_BYTES_MAX),
             lease: LeaseClient::new(channel.clone()),
+            cluster: ClusterClient::new(channel.clone()),
             maintenance: MaintenanceClient::new(channel.clone()),
             watch: WatchClient::new(channel).max_decoding_message_size(RECEIVE_BYTES_MAX),
         }

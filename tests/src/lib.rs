@@ -4,6 +4,7 @@
 
 pub mod ask;
 pub mod client;
+pub mod cluster;
 pub mod etcd;
 pub mod load;
 pub mod process;

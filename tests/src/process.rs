@@ -1,7 +1,7 @@
 //! A server process on loopback with a data directory of its own: start, kill -9, start again.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -59,51 +59,78 @@ pub fn built(binary: &str) -> PathBuf {
 pub struct Server {
     program: Program,
     child: Option<Child>,
+    name: String,
     pub client_port: u16,
-    peer_port: u16,
+    pub peer_port: u16,
     directory: PathBuf,
+    /// How it finds its cluster, unless `variables` say so.
+    bootstrap: Vec<String>,
+    variables: Vec<(String, String)>,
     flags: Vec<String>,
 }
 
 impl Server {
     /// Starts `program` on an empty directory below `scratch` and waits until it serves.
     pub fn start(program: Program, scratch: &Path, flags: &[&str]) -> Server {
-        let mut server = Server {
-            program,
-            child: None,
-            client_port: free_port(),
-            peer_port: free_port(),
-            directory: scratch.join("data"),
-            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-        };
+        let mut server = Server::new(program, &scratch.join("data"), "default");
+        let peer = server.peer_url();
+        server.bootstrap.extend(["--initial-cluster".to_owned(), format!("default={peer}")]);
+        server.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         server.spawn();
         server.wait_ready();
         server
     }
 
+    /// A member with ports of its own that is not started; it has to be told of its cluster.
+    pub fn new(program: Program, directory: &Path, name: &str) -> Server {
+        let mut server = Server {
+            program,
+            child: None,
+            name: name.to_owned(),
+            client_port: free_port(),
+            peer_port: free_port(),
+            directory: directory.to_path_buf(),
+            bootstrap: Vec::new(),
+            variables: Vec::new(),
+            flags: Vec::new(),
+        };
+        let peer = server.peer_url();
+        server.bootstrap = ["--name", name, "--initial-advertise-peer-urls", &peer].map(str::to_owned).to_vec();
+        server
+    }
+
+    /// Further flags that say how it finds its cluster.
+    pub fn bootstrap(&mut self, flags: &[&str]) {
+        self.bootstrap.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    }
+
+    /// Variables that say who it is and how it finds its cluster, in place of all flags that do.
+    pub fn set_variables(&mut self, variables: Vec<(String, String)>) {
+        self.bootstrap.clear();
+        self.variables = variables;
+    }
+
+    /// Flags that have nothing to do with its cluster, from the next start on.
+    pub fn set_flags(&mut self, flags: &[&str]) {
+        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    }
+
     /// Starts the process again on the same directory and ports; does not wait.
     pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "one process a directory");
-        let (client, peer) = (self.endpoint(), format!("http://127.0.0.1:{}", self.peer_port));
+        let (client, peer) = (self.endpoint(), self.peer_url());
         let log_path = self.directory.with_extension("log");
         let log =
             fs::OpenOptions::new().create(true).append(true).open(&log_path).expect("scratch is writable");
         let mut command = Command::new(self.program.path());
         command.arg("--data-dir").arg(&self.directory);
-        command.args([
-            "--name",
-            "default",
-            "--listen-client-urls",
-            &client,
-            "--advertise-client-urls",
-            &client,
-        ]);
-        command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
-        command.args(["--initial-cluster", &format!("default={peer}")]);
+        command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+        command.args(["--listen-peer-urls", &peer]).args(&self.bootstrap);
         command.args(&self.flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD")) {
             command.env_remove(name);
         }
+        command.envs(self.variables.iter().cloned());
         let child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", self.program.path().display()));
         self.child = Some(child);
     }
@@ -114,7 +141,7 @@ impl Server {
         while !self.is_healthy() {
             let gone = self.child.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|s| s.is_some()));
             if gone || started.elapsed() > READY_WITHIN {
-                panic!("{} does not serve:\n{}", self.program.name(), self.log_tail());
+                panic!("{} {} does not serve:\n{}", self.program.name(), self.name, self.log_tail());
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -139,6 +166,35 @@ impl Server {
         let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill is everywhere");
         assert!(sent.success());
         child.wait().expect("the process is ours")
+    }
+
+    /// Waits until the process has ended by itself.
+    pub fn wait_end(&mut self) -> std::process::ExitStatus {
+        let started = Instant::now();
+        let mut child = self.child.take().expect("running");
+        loop {
+            if let Some(status) = child.try_wait().expect("the process is ours") {
+                return status;
+            }
+            if started.elapsed() > READY_WITHIN {
+                self.child = Some(child);
+                panic!("{} does not end:\n{}", self.name, self.log_tail());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Whether the process was started and not killed since.
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn peer_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peer_port)
     }
 
     pub fn endpoint(&self) -> String {
@@ -175,9 +231,15 @@ impl Server {
 
     /// The last lines of the log, for messages of failures.
     pub fn log_tail(&self) -> String {
-        let file = fs::File::open(self.directory.with_extension("log")).expect("the log was opened at start");
-        let lines: Vec<String> = BufReader::new(file).lines().map_while(Result::ok).collect();
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+
+    /// All that it has logged, in all its lives.
+    pub fn log(&self) -> String {
+        let bytes = fs::read(self.directory.with_extension("log")).expect("the log was opened at start");
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
+use bytes::Bytes;
 use raft::eraftpb::ConfState;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -12,7 +13,8 @@ use crate::admit::AdmitConfig;
 use crate::apply::Applier;
 use crate::base::{Instant, LogIndex, Lsn, MemberId, Term};
 use crate::boundary::Limits;
-use crate::conf::ConfCommand;
+use crate::command::CommandHeader;
+use crate::conf::{ConfChangeKind, ConfCommand};
 use crate::lease::Deadlines;
 use crate::members::Bootstrap;
 use crate::raft::{Consensus, LogStart, Outcome, RaftBoot, RaftConfig};
@@ -63,6 +65,8 @@ pub enum Boot {
     Fresh(Start),
     /// What recovery found. The start counts only if the first life ended before it was in the log.
     Existing(Box<Found>, Start),
+    /// What recovery found, to go on alone with (`--force-new-cluster`): the other members are lost for good.
+    ForceNewCluster(Box<Found>),
 }
 
 /// How a member's first life begins.
@@ -82,6 +86,8 @@ pub enum BootError {
     BootstrapChanged { member_id: MemberId },
     /// The cluster has removed this member for good (CL-3).
     Removed { member_id: MemberId },
+    /// There is nothing here to go on alone with.
+    NoMembership { member_id: MemberId },
     /// The log starts behind the checkpoint, or behind the beginning without one.
     LogStartsTooLate { needed: LogIndex, found: LogIndex },
 }
@@ -99,6 +105,10 @@ impl fmt::Display for BootError {
             BootError::Removed { member_id } => {
                 write!(f, "the member has been permanently removed from the cluster (member {member_id:x})")
             }
+            BootError::NoMembership { member_id } => write!(
+                f,
+                "--force-new-cluster: nothing committed in this data directory says that member {member_id:x} belongs to a cluster"
+            ),
             BootError::LogStartsTooLate { needed, found } => {
                 write!(
                     f,
@@ -127,6 +137,11 @@ impl Node {
                 fresh(&start, found.log.writer, seed)?
             }
             Boot::Existing(found, _) => existing(*found, seed)?,
+            Boot::ForceNewCluster(found) => {
+                let (state, mut boot) = existing(*found, seed)?;
+                go_alone(id, &state, &mut boot)?;
+                (state, boot)
+            }
         };
         if state.members.is_removed(id) {
             return Err(BootError::Removed { member_id: id });
@@ -235,4 +250,45 @@ fn existing(found: Found, life: u64) -> Result<(State, RaftBoot), BootError> {
     }
     let truncated = (index, term);
     Ok((state, RaftBoot { truncated, entries, hard, conf, frames, hard_at, writer, start, life }))
+}
+
+/// Makes a cluster of one of what is on the disk: the whole log counts as committed, and with it the changes
+/// that remove everybody else, behind it (CL-25). Removed ids stay removed.
+///
+/// etcd drops what its disk does not call committed. Ours says so of the last entries only with the next frame,
+/// so that would drop writes that were acknowledged; an entry that was not may still come to be applied.
+/// Source: etcd 3.7.1 server/etcdserver/bootstrap.go (NewConfigChangeEntries).
+fn go_alone(id: MemberId, state: &State, boot: &mut RaftBoot) -> Result<(), BootError> {
+    let mut members = state.members.clone();
+    for entry in boot.entries.iter().filter(|entry| entry.kind == wal::EntryKind::Conf) {
+        // One that cannot be read halts the member when it is applied, with its place.
+        if let Ok(command) = ConfCommand::decode(entry.data.clone())
+            && command.check(&members).is_ok()
+        {
+            command.apply(&mut members);
+        }
+    }
+    if members.is_removed(id) {
+        return Err(BootError::Removed { member_id: id });
+    }
+    let me = members.get(id).ok_or(BootError::NoMembership { member_id: id })?;
+    let promotion = me.is_learner.then_some(ConfChangeKind::Promote(id));
+    let others = members.iter().map(|member| member.id).filter(|other| *other != id);
+    let changes = promotion.into_iter().chain(others.map(ConfChangeKind::Remove));
+    let changes: Vec<Bytes> =
+        changes.map(|change| ConfCommand { header: CommandHeader::default(), change }.encode()).collect();
+    let kept = boot.entries.len();
+    let last = boot.entries.last().map_or(boot.truncated.0, |entry| entry.index);
+    let term = boot.hard.term;
+    for (index, data) in (last.0 + 1..).zip(changes) {
+        let (index, kind) = (LogIndex(index), wal::EntryKind::Conf);
+        boot.entries.push(wal::Entry { index, term, kind, data });
+    }
+    boot.hard.commit = boot.entries.last().map_or(last, |entry| entry.index);
+    boot.start = match boot.start {
+        // A log that ends before its checkpoint is dropped by a frame of its own.
+        LogStart::Continues => LogStart::Extended { kept },
+        start => start,
+    };
+    Ok(())
 }

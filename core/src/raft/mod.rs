@@ -87,6 +87,8 @@ pub enum LogStart {
     /// The log on disk ends before the checkpoint, or holds another history there: the checkpoint came from
     /// a peer, and the life before ended between the file and the log's word of it.
     BehindCheckpoint,
+    /// The log on disk ends before this place of `entries`; what follows, and `hard`, are not on disk yet.
+    Extended { kept: usize },
 }
 
 /// An entry that is committed and on our disk, in log order.
@@ -167,10 +169,8 @@ impl Consensus {
         match start {
             LogStart::Continues => {}
             LogStart::Fresh => ledger.push(first(None, entries.clone())),
-            LogStart::BehindCheckpoint => {
-                assert!(entries.is_empty(), "a log behind its checkpoint has nothing to add");
-                ledger.push(first(Some(truncated), Vec::new()));
-            }
+            LogStart::Extended { kept } => ledger.push(first(None, entries[kept..].to_vec())),
+            LogStart::BehindCheckpoint => ledger.push(first(Some(truncated), entries.clone())),
         }
         tail.append(entries.into_iter().map(to_raft_entry).collect());
         let raft_config = raft::Config {

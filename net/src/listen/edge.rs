@@ -155,7 +155,7 @@ impl Servers {
     }
 }
 
-fn is_grpc<B>(request: &http::Request<B>) -> bool {
+pub(super) fn is_grpc<B>(request: &http::Request<B>) -> bool {
     request.version() == Version::HTTP_2
         && request
             .headers()
@@ -164,7 +164,7 @@ fn is_grpc<B>(request: &http::Request<B>) -> bool {
 }
 
 /// Service and method of a path. Source: grpc-go server.go (handleStream).
-fn split_path(path: &str) -> Result<(&str, &str), Status> {
+pub(super) fn split_path(path: &str) -> Result<(&str, &str), Status> {
     let name = path.strip_prefix('/').unwrap_or(path);
     name.rsplit_once('/').ok_or_else(|| Status::unimplemented(format!("malformed method name: {path:?}")))
 }

@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use tonic::transport::{Error, Server};
 
 use crate::gate::Gate;
+use crate::peer::PeerService;
 use crate::proto::etcdserverpb::{
     auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer, lease_server::LeaseServer,
     maintenance_server::MaintenanceServer, watch_server::WatchServer,
 };
 use crate::proto::healthpb::health_server::HealthServer;
+use crate::proto::holdfast::peer_server::PeerServer;
 use crate::proto::v3electionpb::election_server::ElectionServer;
 use crate::proto::v3lockpb::lock_server::LockServer;
 use crate::service::{Auth, Cluster, Election, Health, Kv, Lease, Lock, Maintenance, Watch};
@@ -28,4 +30,9 @@ pub async fn listen_madsim(address: SocketAddr, gate: Gate) -> Result<(), Error>
         .add_service(HealthServer::new(Health::new(gate)))
         .serve(address)
         .await
+}
+
+/// The same for the peer port.
+pub async fn listen_peers_madsim(address: SocketAddr, service: PeerService) -> Result<(), Error> {
+    Server::builder().add_service(PeerServer::new(service)).serve(address).await
 }

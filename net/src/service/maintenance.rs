@@ -58,7 +58,7 @@ service! {
             &self,
             request: Request<pb::SnapshotRequest>,
         ) -> Result<Response<Self::SnapshotStream>, Status> {
-            Terms::check(&self.gate, request.metadata())?;
+            Terms::check_anywhere(&self.gate, request.metadata())?;
             Err(not_supported("Maintenance", "Snapshot"))
         }
 

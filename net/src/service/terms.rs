@@ -25,9 +25,18 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Reads the metadata. Errors: LEAD-1, LEAD-3, a deadline that cannot be read.
+    /// Reads the metadata, for what a learner refuses (CL-13). Errors: this member is a learner, LEAD-1, LEAD-3, a
+    /// deadline that cannot be read.
     /// Source: etcd 3.7.1 server/etcdserver/api/v3rpc/interceptor.go (order of the checks).
     pub fn check(gate: &Gate, metadata: &MetadataMap) -> Result<Terms, Status> {
+        match gate.is_learner() {
+            true => Err(refusal(status::Status::NotSupportedForLearner)),
+            false => Terms::check_anywhere(gate, metadata),
+        }
+    }
+
+    /// The same for what every member serves.
+    pub fn check_anywhere(gate: &Gate, metadata: &MetadataMap) -> Result<Terms, Status> {
         let terms = Terms::read(metadata)?;
         if terms.needs_leader && !gate.is_leader_known() {
             return Err(refusal(status::Status::NoLeader));

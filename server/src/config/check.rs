@@ -71,6 +71,8 @@ pub fn resolve(
         initial_election_tick_advance: settings.bool("initial-election-tick-advance"),
         pre_vote: settings.bool("pre-vote"),
         strict_reconfig_check: settings.bool("strict-reconfig-check"),
+        max_learners: check_max_learners(settings)?,
+        force_new_cluster: settings.bool("force-new-cluster"),
         lease_checkpoint,
         quota_backend_bytes: match settings.int("quota-backend-bytes") {
             0 => Some(QUOTA_BYTES_DEFAULT),
@@ -195,6 +197,12 @@ fn check_ticks(settings: &Settings) -> Result<(Duration, Duration), String> {
     Ok((Duration::from_millis(heartbeat_ms), Duration::from_millis(election_ms)))
 }
 
+/// etcd starts with a negative number and refuses every learner.
+fn check_max_learners(settings: &Settings) -> Result<u32, String> {
+    let most = settings.int("max-learners");
+    u32::try_from(most).map_err(|_| format!("--max-learners must not be negative (set to {most})"))
+}
+
 /// Whether leases are checkpointed. What is checkpointed is in the log, so it always persists: the second gate
 /// changes nothing, and is judged as etcd does so that a configuration which etcd refuses does not start here.
 fn check_lease_gates(settings: &Settings, warnings: &mut Vec<String>) -> Result<bool, String> {
@@ -310,11 +318,6 @@ fn warn_of_settings(settings: &Settings, warnings: &mut Vec<String>) {
     }
     if settings.uint("max-request-bytes") > REQUEST_BYTES_SUGGESTED_MAX {
         warnings.push(format!("exceeded recommended request limit: {REQUEST_BYTES_SUGGESTED_MAX} bytes"));
-    }
-    if settings.is_given("listen-peer-urls") {
-        warnings.push(
-            "--listen-peer-urls is not served: members of several nodes are not supported yet".to_owned(),
-        );
     }
     if settings.is_given("enable-grpc-gateway") && settings.bool("enable-grpc-gateway") {
         warnings.push("--enable-grpc-gateway has no effect: there is no JSON gateway yet".to_owned());

@@ -267,13 +267,13 @@ pub const FLAGS: &[Flag] = flags! {
             "Time after which applying a request is logged as slow."
         "bootstrap-defrag-threshold-megabytes" Uint, "0", NoMeaning(NO_DEFRAG);
             "Megabytes to be freed for which etcd defragments at start."
-        "max-learners" Int, "1", NotYet;
+        "max-learners" Int, "1", Built;
             "Most learners in a cluster."
         "downgrade-check-time" Duration, "5s", NotYet;
             "Time between looks at a downgrade under way."
     }
     Unsafe: {
-        "force-new-cluster" Bool, "false", NotYet;
+        "force-new-cluster" Bool, "false", Built;
             "Whether to start as the only member of a new cluster on the data of an old one."
         "unsafe-no-fsync" Bool, "false", Built;
             "Whether to answer before data is on disk; a crash then loses acknowledged writes."

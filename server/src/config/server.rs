@@ -33,7 +33,7 @@ pub struct ServerConfig {
     pub advertise_client_urls: Vec<Url>,
     /// `--listen-client-urls`: http and an address only.
     pub listen_client_urls: Vec<Url>,
-    /// `--listen-peer-urls`: http and an address only. Nothing is served there yet.
+    /// `--listen-peer-urls`: http and an address only.
     pub listen_peer_urls: Vec<Url>,
     /// `--listen-metrics-urls`: http and an address only; empty unless given.
     pub listen_metrics_urls: Vec<Url>,
@@ -48,6 +48,10 @@ pub struct ServerConfig {
     pub pre_vote: bool,
     /// `--strict-reconfig-check`
     pub strict_reconfig_check: bool,
+    /// `--max-learners`
+    pub max_learners: u32,
+    /// `--force-new-cluster`
+    pub force_new_cluster: bool,
     /// `--feature-gates=LeaseCheckpoint`
     pub lease_checkpoint: bool,
 
@@ -98,36 +102,49 @@ impl ServerConfig {
     /// Gives the peer URLs of the initial members by name.
     /// Source: etcd v3.7.1 server/config/config.go (VerifyBootstrap), server/embed/etcd.go (StartEtcd).
     pub fn check_bootstrap(&self) -> Result<BTreeMap<String, Vec<Url>>, String> {
+        let cluster = self.read_initial_cluster()?;
+        self.check_advertised(&cluster[&self.name])?;
+        self.check_no_duplicates(&cluster)?;
+        Ok(cluster)
+    }
+
+    /// The same for a member that joins a cluster, which knows its URLs already.
+    /// Source: etcd v3.7.1 server/config/config.go (VerifyJoinExisting).
+    pub fn check_join(&self) -> Result<BTreeMap<String, Vec<Url>>, String> {
+        let cluster = self.read_initial_cluster()?;
+        self.check_no_duplicates(&cluster)?;
+        Ok(cluster)
+    }
+
+    /// Errors: a URL that cannot be read, and this member not being among them.
+    fn read_initial_cluster(&self) -> Result<BTreeMap<String, Vec<Url>>, String> {
         let cluster = parse_initial_cluster(&self.initial_cluster)
             .map_err(|reason| format!("error setting up initial cluster: {reason}"))?;
-        let Some(mine) = cluster.get(&self.name) else {
-            return Err(format!(
-                "couldn't find local name {:?} in the initial cluster configuration",
-                self.name
-            ));
-        };
-        if self.initial_cluster_state == ClusterState::Existing {
-            return Err("--initial-cluster-state=existing is not supported yet".to_owned());
+        match cluster.contains_key(&self.name) {
+            true => Ok(cluster),
+            false => {
+                Err(format!("couldn't find local name {:?} in the initial cluster configuration", self.name))
+            }
         }
-        if cluster.len() > 1 {
-            return Err("--initial-cluster with more than one member is not supported yet".to_owned());
-        }
-        self.check_advertised(mine)?;
+    }
+
+    fn check_no_duplicates(&self, cluster: &BTreeMap<String, Vec<Url>>) -> Result<(), String> {
         let all: Vec<String> = cluster.values().flatten().map(Url::to_string).collect();
-        if all.iter().collect::<BTreeSet<&String>>().len() != all.len() {
-            return Err(format!("initial cluster {} has duplicate url", self.initial_cluster));
+        match all.iter().collect::<BTreeSet<&String>>().len() == all.len() {
+            true => Ok(()),
+            false => Err(format!("initial cluster {} has duplicate url", self.initial_cluster)),
         }
-        Ok(cluster)
     }
 
     /// The member's URLs in `--initial-cluster` must be those it advertises. Host names are compared as they
     /// are, but for localhost; etcd also resolves them.
     fn check_advertised(&self, mine: &[Url]) -> Result<(), String> {
-        let initial: BTreeSet<String> = mine.iter().map(comparable).collect();
-        let advertised: BTreeSet<String> = self.initial_advertise_peer_urls.iter().map(comparable).collect();
+        let initial: BTreeSet<String> = mine.iter().map(Url::comparable).collect();
+        let advertised: BTreeSet<String> =
+            self.initial_advertise_peer_urls.iter().map(Url::comparable).collect();
         let missing: Vec<String> = mine
             .iter()
-            .filter(|url| !advertised.contains(&comparable(url)))
+            .filter(|url| !advertised.contains(&url.comparable()))
             .map(|url| format!("{}={url}", self.name))
             .collect();
         if !missing.is_empty() {
@@ -140,7 +157,7 @@ impl ServerConfig {
         let missing: Vec<String> = self
             .initial_advertise_peer_urls
             .iter()
-            .filter(|url| !initial.contains(&comparable(url)))
+            .filter(|url| !initial.contains(&url.comparable()))
             .map(Url::to_string)
             .collect();
         if !missing.is_empty() {
@@ -154,10 +171,6 @@ impl ServerConfig {
         }
         Ok(())
     }
-}
-
-fn comparable(url: &Url) -> String {
-    if url.host == "localhost" { url.with_host("127.0.0.1", url.port).to_string() } else { url.to_string() }
 }
 
 /// `name=url,name=url2` as name to URLs.

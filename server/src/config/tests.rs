@@ -523,11 +523,6 @@ fn the_first_start_needs_its_own_cluster() {
             "error setting up initial cluster: URL scheme must be http, https, unix, or unixs: ",
         ),
         (
-            vec!["--initial-cluster=default=http://localhost:2380,b=http://b:1"],
-            "--initial-cluster with more than one member is not supported yet",
-        ),
-        (vec!["--initial-cluster-state=existing"], "--initial-cluster-state=existing is not supported yet"),
-        (
             vec!["--initial-advertise-peer-urls=http://10.0.0.1:1"],
             "--initial-cluster has default=http://localhost:2380 but missing from \
              --initial-advertise-peer-urls=http://10.0.0.1:1",
@@ -546,6 +541,12 @@ fn the_first_start_needs_its_own_cluster() {
     }
     let loopback = ["--initial-advertise-peer-urls=http://127.0.0.1:2380"];
     assert_eq!(config(&loopback).check_bootstrap().err(), None);
+    let two = config(&["--initial-cluster=default=http://localhost:2380,b=http://b:1"]).check_bootstrap();
+    assert_eq!(two.expect("two members").keys().collect::<Vec<_>>(), ["b", "default"]);
+    // Who joins has told the cluster its URLs before.
+    let joining = config(&["--initial-cluster=default=http://c:1,b=http://b:1"]);
+    assert!(joining.check_bootstrap().is_err());
+    assert_eq!(joining.check_join().err(), None);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use std::time::Duration;
 use holdfast_core::boundary::Limits;
 use holdfast_net::listen::listen_madsim;
 use holdfast_server::config::{Outcome, ServerConfig, Surroundings, parse};
+use holdfast_server::door::PeerDoor;
 use holdfast_server::run::{Member, start};
 use madsim::net::NetSim;
 use madsim::runtime::{Handle, NodeHandle, Runtime};
@@ -176,8 +177,9 @@ async fn serve(machine: Arc<Machine>) {
     if machine.disk.lock().names().any(|name| name.starts_with("ckpt/") && !name.ends_with(".tmp")) {
         machine.checkpoints_found.fetch_add(1, Ordering::Relaxed);
     }
-    let opened =
-        start(&machine.config, machine.disk.clone(), machine.limits.clone(), derive(machine.seed, life));
+    let (disk, limits) = (machine.disk.clone(), machine.limits.clone());
+    let door = PeerDoor { address: SocketAddr::new(SERVER, 2380) };
+    let opened = start(&machine.config, disk, limits, derive(machine.seed, life), door).await;
     let Member { gate, mut core, published, .. } = match opened {
         Ok(member) => member,
         Err(why) => return machine.fail(format!("life {life} does not start: {why}")),
