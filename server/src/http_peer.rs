@@ -4,6 +4,8 @@
 //! each other there (`/raft`, `/leases`, `/members/promote`) members of ours say over gRPC.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use holdfast_core::base::ClusterId;
 use holdfast_core::request::Member;
@@ -20,7 +22,12 @@ pub struct PeerEndpoints {
     pub roster: watch::Receiver<Roster>,
     pub cluster_id: ClusterId,
     pub versions: Versions,
+    /// Requests of a real etcd's raft so far.
+    pub knocks: Arc<AtomicU64>,
 }
+
+/// Of so many requests of a real etcd's raft one is logged: about one a minute.
+const KNOCKS_A_LINE: u64 = 1200;
 
 /// Who asks, as etcd's members say it in their headers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,7 +45,7 @@ impl PeerEndpoints {
             "/members" | "/version" if method != "GET" => Answer::method_not_allowed(),
             "/members" => self.members(),
             "/version" => self.versions.answer(),
-            _ if path == "/raft" || path.starts_with("/raft/") => refuse_etcd(path, asker),
+            _ if path == "/raft" || path.starts_with("/raft/") => self.refuse_etcd(path, asker),
             _ => Answer::error(404, "404 page not found"),
         };
         answer.headers.push(("x-holdfast-peer-protocol", PROTOCOL.to_string()));
@@ -51,6 +58,22 @@ impl PeerEndpoints {
     fn members(&self) -> Answer {
         let members: Vec<String> = self.roster.borrow().members.iter().map(member_json).collect();
         Answer::ok("application/json", format!("[{}]\n", members.join(",")))
+    }
+
+    /// etcd's raft transport knocks, twenty times a second: the two cannot share a cluster. It logs the text
+    /// that it is told.
+    /// Source: etcd 3.7.1 server/etcdserver/api/rafthttp/stream.go (dial).
+    fn refuse_etcd(&self, path: &str, asker: Asker<'_>) -> Answer {
+        if !self.knocks.fetch_add(1, Ordering::Relaxed).is_multiple_of(KNOCKS_A_LINE) {
+            return Answer::error(412, "incompatible version");
+        }
+        warn!(
+            "remote-peer-id" = asker.member,
+            "remote-server-version" = asker.version,
+            path,
+            "a real etcd tries to connect as a peer and is refused: etcd and holdfast cannot be members of one cluster"
+        );
+        Answer::error(412, "incompatible version")
     }
 }
 
@@ -71,20 +94,6 @@ fn member_json(member: &Member) -> String {
     }
     object.push('}');
     object
-}
-
-/// etcd's raft transport knocks: the two cannot share a cluster. It logs the text that it is told.
-/// Source: etcd 3.7.1 server/etcdserver/api/rafthttp/stream.go (dial).
-fn refuse_etcd(path: &str, asker: Asker<'_>) -> Answer {
-    if path != "/raft/probing" {
-        warn!(
-            "remote-peer-id" = asker.member,
-            "remote-server-version" = asker.version,
-            path,
-            "a real etcd tries to connect as a peer and is refused: etcd and holdfast cannot be members of one cluster"
-        );
-    }
-    Answer::error(412, "incompatible version")
 }
 
 #[cfg(test)]
@@ -112,6 +121,7 @@ mod tests {
             roster: watch::channel(roster).1,
             cluster_id: ClusterId(0xcdf8_1819_4e3a_8c32),
             versions,
+            knocks: Arc::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! One member, put together: lanes around the node, and how it ends.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::boundary::Limits;
@@ -133,7 +134,7 @@ fn introduce(
     let versions = Versions::of_cluster();
     let outside = Outside {
         service: PeerService::new(shared.clone()),
-        endpoints: PeerEndpoints { roster, cluster_id, versions },
+        endpoints: PeerEndpoints { roster, cluster_id, versions, knocks: Arc::default() },
         dials,
         events,
     };

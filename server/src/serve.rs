@@ -90,7 +90,12 @@ async fn serve(config: &ServerConfig) -> Result<Ending, String> {
         biased;
         ending = signals.next() => return Ok(ending),
         ended = &mut member.core.ended => return death(ended),
-        published = &mut member.published => published.map_err(|_| "the node is gone".to_owned())?,
+        published = &mut member.published => {
+            // A loop that is gone says why in a moment.
+            if published.is_err() {
+                return death((&mut member.core.ended).await);
+            }
+        }
     }
     serving.extend(serve_ports(config, &member, &client_ports, Surface::Client, &stop)?);
     for port in &client_ports {

@@ -15,7 +15,7 @@ use crate::process::{Program, Server, built};
 /// How long anything may take that is to happen; test machines are slow and shared.
 const WITHIN: Duration = Duration::from_secs(60);
 /// How long one call may take before it is made elsewhere.
-const CALL_WITHIN: Duration = Duration::from_secs(10);
+const CALL_WITHIN: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Some members; they end with this.

@@ -95,7 +95,8 @@ impl Server {
             flags: Vec::new(),
         };
         let peer = server.peer_url();
-        server.bootstrap = ["--name", name, "--initial-advertise-peer-urls", &peer].map(str::to_owned).to_vec();
+        server.bootstrap =
+            ["--name", name, "--initial-advertise-peer-urls", &peer].map(str::to_owned).to_vec();
         server
     }
 

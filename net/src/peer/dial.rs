@@ -85,9 +85,9 @@ pub async fn dial(mut dial: Dial) {
                 PAUSE_REFUSED
             }
             Ended::Broken(why) => {
-                // Once, not with each further attempt.
-                if failures == 1 {
-                    dial.on_lost(url.unwrap_or_default(), why).await;
+                // Seldomer and seldomer, not with each further attempt.
+                if failures.is_power_of_two() {
+                    dial.on_lost(url.unwrap_or_default(), why, failures == 1).await;
                 }
                 (PAUSE_MIN * 2u32.pow(failures.min(8) - 1)).min(PAUSE_MAX)
             }
@@ -128,14 +128,17 @@ impl Dial {
         self.shared.tell(PeerEvent::Note(note));
     }
 
-    async fn on_lost(&self, url: String, why: String) {
+    /// `is_news`: the attempt before did not fail.
+    async fn on_lost(&self, url: String, why: String, is_news: bool) {
         let member = self.member;
         #[cfg(not(madsim))]
         if crate::listen::is_real_etcd(&url).await {
             return self.shared.tell(PeerEvent::Note(PeerNote::RealEtcd { member, url }));
         }
-        let note = PeerNote::Lost { member, url, lane: self.lane, why };
-        self.shared.tell(PeerEvent::Note(note));
+        if is_news {
+            let note = PeerNote::Lost { member, url, lane: self.lane, why };
+            self.shared.tell(PeerEvent::Note(note));
+        }
     }
 
     async fn converse(&self, url: &str, is_connected: &mut bool) -> Ended {
