@@ -32,8 +32,13 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a new cluster and waits until all of it serves.
     pub fn start(program: Program, size: usize, flags: &[&str]) -> Cluster {
+        Cluster::start_below(&std::env::temp_dir(), program, size, flags)
+    }
+
+    /// The same with data directories below `parent`.
+    pub fn start_below(parent: &Path, program: Program, size: usize, flags: &[&str]) -> Cluster {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let scratch = tempfile::tempdir_in(parent).expect("a scratch directory");
         let mut cluster = Cluster { scratch, program, flags, members: Vec::new(), made: 0 };
         for _ in 0..size {
             let member = cluster.make();

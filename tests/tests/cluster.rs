@@ -166,8 +166,8 @@ async fn a_leader_that_is_told_to_stop_hands_over() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_joins_by_what_etcdctl_prints_and_catches_up_under_load() {
-    // A log of a few hundred KB is not kept for laggards: the state has to travel.
     let mut cluster = Cluster::start(Program::holdfast(), 3, QUICK);
+    fill(&cluster).await;
     let writers = Writers::start(&cluster.endpoints(), 0);
     let joining = cluster.make();
     let said = add(&cluster, &joining, false).await;
@@ -182,6 +182,8 @@ async fn a_member_joins_by_what_etcdctl_prints_and_catches_up_under_load() {
     let mut told = BTreeMap::new();
     writers.end(&mut told).await;
     check_told(&cluster.members[place], &told).await;
+    let log = cluster.members[place].log();
+    assert!(log.contains("applied snapshot"), "{log}");
 
     // The leader goes: it says so and ends well, the others elect another one, and it cannot come back.
     let leader = cluster.leader().await;
@@ -196,6 +198,14 @@ async fn a_member_joins_by_what_etcdctl_prints_and_catches_up_under_load() {
     cluster.leader().await;
     let list = cluster.ctl_text(&["member", "list"]);
     assert_eq!(list.lines().filter(|line| line.contains(", started, ")).count(), 3, "{list}");
+}
+
+/// More log than is kept for laggards, so that the state has to travel.
+async fn fill(cluster: &Cluster) {
+    let mut client = Client::new(&cluster.endpoints()[0]);
+    for i in 0..80 {
+        client.put(format!("filling-{i}"), vec![b'f'; 1 << 20]).await.expect("served");
+    }
 }
 
 /// `member add`, again while the cluster does not call itself healthy yet.

@@ -6,12 +6,13 @@
 #![cfg(not(madsim))]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use holdfast_net::proto::etcdserverpb as pb;
 use holdfast_tests::client::Client;
+use holdfast_tests::cluster::Cluster;
 use holdfast_tests::etcd::real_etcd;
 use holdfast_tests::load::{self, Measured, Probe, Watchers};
 use holdfast_tests::process::{Program, Server, http_get};
@@ -87,6 +88,8 @@ enum Bench {
     Revoke,
     /// Puts alone and then while many watchers look elsewhere, on one server.
     Watchers,
+    /// Puts and linearizable gets on the leader of three members, whose CPU is added up.
+    Three,
 }
 
 /// Name with unit, and value.
@@ -103,6 +106,7 @@ async fn measure(bench: Bench, server: &mut Server, cli: &Cli) -> Figures {
         Bench::Delete => delete(server, cli).await,
         Bench::Revoke => revoke(server, cli).await,
         Bench::Watchers => watchers(server, cli).await,
+        Bench::Three => unreachable!("it has servers of its own"),
     }
 }
 
@@ -151,6 +155,35 @@ async fn watchers(server: &Server, cli: &Cli) -> Figures {
         ("CPU us/put, alone", alone),
         ("CPU us/put, watched", watched),
         ("CPU raised by %", 100.0 * (watched / alone - 1.0)),
+    ]
+}
+
+async fn three(program: &Program, cli: &Cli, parent: &Path) -> Figures {
+    let cluster = Cluster::start_below(parent, program.clone(), 3, &[QUOTA]);
+    let leader = &cluster.members[cluster.leader().await];
+    let cpu_s = || cluster.members.iter().map(Server::cpu_s).sum::<f64>();
+    let length = Duration::from_secs(cli.seconds);
+    let put = |mut client: Client, index| async move {
+        client.put(load::key(index), load::value(index)).await.map(|_| ())
+    };
+    let get = |mut client: Client, index: u32| async move {
+        client.get(load::key(index % GET_KEYS), 0).await.map(|_| ())
+    };
+    let (before, written) = (cpu_s(), log_writes(leader));
+    let puts = load::closed_loops(&leader.endpoint(), CLIENTS, length, put).await;
+    let put_cpu_s = cpu_s() - before;
+    let a_write = puts.calls as f64 / (log_writes(leader) - written);
+    let before = cpu_s();
+    let gets = load::closed_loops(&leader.endpoint(), CLIENTS, length, get).await;
+    let get_cpu_s = cpu_s() - before;
+    vec![
+        ("puts/s", puts.a_second()),
+        ("put p50 ms", puts.quantile_ms(0.5)),
+        ("put p99 ms", puts.quantile_ms(0.99)),
+        ("CPU us/put, 3 servers", put_cpu_s * 1e6 / puts.calls as f64),
+        ("puts a durable write", a_write),
+        ("gets/s", gets.a_second()),
+        ("CPU us/get, 3 servers", get_cpu_s * 1e6 / gets.calls as f64),
     ]
 }
 
@@ -351,9 +384,13 @@ async fn run_bench(bench: Bench, programs: &[Program], cli: &Cli) {
     for _ in 0..cli.runs {
         for program in programs {
             let parent = cli.directory.clone().unwrap_or_else(std::env::temp_dir);
-            let scratch = tempfile::tempdir_in(parent).expect("a scratch directory");
-            let mut server = Server::start(program.clone(), scratch.path(), &[QUOTA]);
-            let figures = measure(bench, &mut server, cli).await;
+            let figures = if let Bench::Three = bench {
+                three(program, cli, &parent).await
+            } else {
+                let scratch = tempfile::tempdir_in(parent).expect("a scratch directory");
+                let mut server = Server::start(program.clone(), scratch.path(), &[QUOTA]);
+                measure(bench, &mut server, cli).await
+            };
             names = figures.iter().map(|(name, _)| *name).collect();
             for (name, value) in figures {
                 values.entry((name, program.name())).or_default().push(value);
