@@ -21,9 +21,9 @@ pub struct Failure {
     pub seed: u64,
     pub profile: Profile,
     /// The file of the plan, if it has one.
-    pub scenario: Option<String>,
+    pub scenario: Option<Box<str>>,
     /// What names the run on the command line.
-    pub arguments: String,
+    pub arguments: Box<str>,
     pub violation: Violation,
     pub trace_hash: u64,
 }
@@ -52,8 +52,10 @@ impl fmt::Display for Failure {
         let profile = self.profile.name();
         let seconds = violation.at.at_ns as f64 / 1e9;
         writeln!(f, "FAIL {kind}/{}  {}", violation.check, violation.what)?;
-        let what =
-            scenario.as_ref().map_or_else(|| format!("profile  {profile}"), |s| format!("scenario {s}"));
+        let what = match scenario {
+            Some(file) => format!("scenario {file}"),
+            None => format!("profile  {profile}"),
+        };
         writeln!(f, " {what}  seed {seed:#018x}  turn {}  at {seconds:.3}s", violation.at.turn)?;
         writeln!(f, " replay   cargo sim replay {arguments}")?;
         writeln!(f, " explain  cargo sim explain {arguments}")?;
@@ -79,13 +81,37 @@ pub fn draw(seed: u64, profile: Profile, members: Option<usize>) -> Plan {
     }
 }
 
-/// The arguments that name a plan on the command line.
+/// The arguments that name a plan of a seed on the command line.
 pub fn arguments(plan: &Plan) -> String {
-    let (profile, members, seed) = (plan.profile.name(), plan.members.len(), plan.seed);
+    let which = match &plan.scenario {
+        Some(file) => file.clone(),
+        None => format!("--profile {} --members {}", plan.profile.name(), plan.members.len()),
+    };
     let planted = plan.lie.map_or(String::new(), |lie| format!(" --plant {}", lie.name()));
-    match &plan.scenario {
-        Some(file) => format!("{file} --seed {seed:#018x}{planted}"),
-        None => format!("--profile {profile} --members {members} --seed {seed:#018x}{planted}"),
+    format!("{which} --seed {:#018x}{planted}", plan.seed)
+}
+
+/// What is left of a plan to name its failure by.
+struct Name {
+    seed: u64,
+    profile: Profile,
+    scenario: Option<Box<str>>,
+    arguments: Box<str>,
+}
+
+impl Name {
+    fn of(plan: &Plan) -> Name {
+        Name {
+            seed: plan.seed,
+            profile: plan.profile,
+            scenario: plan.scenario.as_deref().map(Box::from),
+            arguments: arguments(plan).into(),
+        }
+    }
+
+    fn failure(self, violation: Violation, trace_hash: u64) -> Failure {
+        let Name { seed, profile, scenario, arguments } = self;
+        Failure { seed, profile, scenario, arguments, violation, trace_hash }
     }
 }
 
@@ -102,12 +128,11 @@ pub fn run_plan(plan: Plan, keeps_lines: bool) -> (Result<Report, Failure>, Vec<
 
 /// Runs a world to its verdict. What it leaves is there also if it ends in a panic.
 pub fn run_world(mut world: World) -> (Result<Report, Failure>, Outcome) {
-    let plan = world.plan();
-    let (seed, profile) = (plan.seed, plan.profile);
-    let (scenario, arguments) = (plan.scenario.clone(), arguments(plan));
+    let name = Name::of(world.plan());
     let played = std::panic::catch_unwind(AssertUnwindSafe(|| world.play()));
     let outcome = world.into_outcome();
-    let judged = played.and_then(|()| std::panic::catch_unwind(AssertUnwindSafe(|| judge(&outcome, seed))));
+    let judged =
+        played.and_then(|()| std::panic::catch_unwind(AssertUnwindSafe(|| judge(&outcome, name.seed))));
     let verdict = judged.unwrap_or_else(|panic| {
         let what = panic
             .downcast_ref::<String>()
@@ -117,9 +142,7 @@ pub fn run_world(mut world: World) -> (Result<Report, Failure>, Outcome) {
         Err(Violation { check: "assert", what, at: outcome.history.end })
     });
     let trace_hash = outcome.trace.hash();
-    let result =
-        verdict.map_err(|violation| Failure { seed, profile, scenario, arguments, violation, trace_hash });
-    (result, outcome)
+    (verdict.map_err(|violation| name.failure(violation, trace_hash)), outcome)
 }
 
 fn judge(outcome: &Outcome, seed: u64) -> Result<Report, Violation> {
@@ -136,8 +159,7 @@ fn judge(outcome: &Outcome, seed: u64) -> Result<Report, Violation> {
 
 /// Runs a plan twice: the traces must be the same to the last byte.
 pub fn run_twice(plan: Plan) -> Result<Report, Failure> {
-    let (seed, profile) = (plan.seed, plan.profile);
-    let (scenario, arguments) = (plan.scenario.clone(), arguments(&plan));
+    let name = Name::of(&plan);
     let first = run_plan(plan.clone(), false).0?;
     let second = run_plan(plan, false).0?;
     if first.trace_hash == second.trace_hash {
@@ -146,7 +168,7 @@ pub fn run_twice(plan: Plan) -> Result<Report, Failure> {
     let what =
         format!("two runs of one seed have traces {:016x} and {:016x}", first.trace_hash, second.trace_hash);
     let violation = Violation { check: "determinism", what, at: Default::default() };
-    Err(Failure { seed, profile, scenario, arguments, violation, trace_hash: second.trace_hash })
+    Err(name.failure(violation, second.trace_hash))
 }
 
 /// Many seeds.

@@ -301,7 +301,7 @@ function drawNotes(low, high, filter) {
       drawn++;
       const row = run.notes[places[i]], x = xOf(i);
       pen.strokeStyle = pen.fillStyle = row[N.cls] === 0 ? colours.bad : row[N.cls] === 1 ? colours.good : colours.faint;
-      pen.lineWidth = 2.5;
+      pen.lineWidth = row[N.cls] === 5 ? 1 : 2.5;
       if (row[N.cls] === 0) cross(x, y, 6);
       else if (row[N.member] < 0) line(AXIS, y, view.width, y);
       else pen.fillRect(x - 3, y - 3, 6, 6);

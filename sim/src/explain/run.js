@@ -16,7 +16,7 @@ const N = { at: 0, turn: 1, member: 2, cls: 3, text: 4 };
 const D = { at: 0, turn: 1, member: 2, index: 3, term: 4, text: 5 };
 const S = { kind: 0, members: 1, links: 2, text: 3, from: 4, until: 5 };
 const ROLES = ["follower", "pre-candidate", "candidate", "leader"];
-const ARRIVED = 1, LOST = 2, CUT = 3;
+const ARRIVED = 1, LOST = 2, HELD = 4;
 
 const count = run.events.length / 2;
 const kinds = new Uint8Array(count);
@@ -199,9 +199,9 @@ function tell(i, isShort = false) {
   }
 }
 
-// Lost as it was sent: there is no second event of it.
+// Lost, cut off or held as it was sent: there is no second event of it.
 function isUnsent(row) {
-  return row[L.fate] === LOST || row[L.fate] === CUT;
+  return row[L.fate] >= LOST && row[L.fate] <= HELD;
 }
 
 // A message of raft's in a few words; what else there is as it is.

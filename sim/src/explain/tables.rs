@@ -289,6 +289,7 @@ impl<'a> Tables<'a> {
             Class::Disk => 2,
             Class::Phase => 3,
             Class::Node => 4,
+            Class::Step => 5,
         };
         let text = self.texts.number(note.text.clone());
         self.notes.push(json!([at.at_ns, at.turn, none(note.member), class, text]));

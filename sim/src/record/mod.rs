@@ -113,6 +113,8 @@ pub enum Fate {
     Lost,
     /// Sent into a cut.
     Cut,
+    /// Held back by a script; if it is released, that is another letter.
+    Held,
     /// Its receiver did not run.
     NobodyThere,
     /// Its receiver keeps no connection to the sender any more.
@@ -160,6 +162,8 @@ pub enum Class {
     Phase,
     /// What a node says of itself.
     Node,
+    /// A step of a script.
+    Step,
 }
 
 impl Record {
@@ -257,8 +261,15 @@ impl MailKind {
 }
 
 impl Fate {
-    pub const ALL: [Fate; 6] =
-        [Fate::Underway, Fate::Arrived, Fate::Lost, Fate::Cut, Fate::NobodyThere, Fate::Disconnected];
+    pub const ALL: [Fate; 7] = [
+        Fate::Underway,
+        Fate::Arrived,
+        Fate::Lost,
+        Fate::Cut,
+        Fate::Held,
+        Fate::NobodyThere,
+        Fate::Disconnected,
+    ];
 
     /// What is said behind a message that did not arrive.
     pub fn name(self) -> &'static str {
@@ -267,6 +278,7 @@ impl Fate {
             Fate::Arrived => "arrives",
             Fate::Lost => "is lost",
             Fate::Cut => "is sent into a cut",
+            Fate::Held => "is held back by the script",
             Fate::NobodyThere => "finds nobody",
             Fate::Disconnected => "is not taken: the receiver keeps no connection to its sender",
         }

@@ -132,10 +132,10 @@ impl World {
         if self.clients[client as usize].waits_for != Some(op) {
             return;
         }
+        self.record(|| What::GaveUp(op));
         if self.clients[client as usize].is_scripted {
             self.on_scripted_loss(op);
         }
-        self.record(|| What::GaveUp(op));
         // What it asks next is another request, of another member if it can choose.
         self.clients[client as usize].waits_for = None;
         if self.plan.routing != Routing::Sticky || self.fate.chance(0.5) {

@@ -170,7 +170,7 @@ impl World {
         };
         let is_cut = !network.reaches(from, to);
         if is_cut || network.rng.chance(network.plan.loss) {
-            self.record_unsent((from, to), &message, is_cut);
+            self.record_unsent((from, to), &message, if is_cut { Fate::Cut } else { Fate::Lost });
             return self.lose(from, to, &message);
         }
         let repeats = network.rng.chance(duplicate);
@@ -178,8 +178,11 @@ impl World {
         let letter = Caught { from, to, from_life, message };
         if self.network.has_seizures() {
             match self.network.catch(&letter) {
-                Some(Seizure::Hold) => return,
-                Some(Seizure::Drop) => return self.lose(from, to, &letter.message),
+                Some(Seizure::Hold) => return self.record_unsent((from, to), &letter.message, Fate::Held),
+                Some(Seizure::Drop) => {
+                    self.record_unsent((from, to), &letter.message, Fate::Lost);
+                    return self.lose(from, to, &letter.message);
+                }
                 Some(Seizure::Copy) | None => {}
             }
         }

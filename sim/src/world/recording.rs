@@ -93,13 +93,13 @@ impl World {
         ))
     }
 
-    /// A message is lost before it sets out.
-    pub(super) fn record_unsent(&mut self, link: (usize, usize), message: &PeerMessage, is_cut: bool) {
+    /// A message ends where it begins.
+    pub(super) fn record_unsent(&mut self, link: (usize, usize), message: &PeerMessage, fate: Fate) {
         let (number, at_ns) = (self.record_sent(link, message, false), self.now_ns);
         if let (Some(record), Some(number)) = (&mut self.record, number) {
             // One frame is enough for what ends where it begins.
             record.letters[number].ended_ns = Some(at_ns);
-            record.letters[number].fate = if is_cut { Fate::Cut } else { Fate::Lost };
+            record.letters[number].fate = fate;
         }
     }
 

@@ -132,11 +132,12 @@ impl World {
         if let Some(epoch) = taken.boot {
             self.referee.epochs.insert((m, epoch), life);
         }
-        if taken.overwrote {
+        if let Some(index) = taken.overwrote {
             self.marks.hit(Mark::TailOverwritten);
+            self.tell(Some(m), Class::Node, || format!("m{m} overwrites its log from entry {index} on"));
         }
         let tap = &self.referee.taps[m];
-        let from = if taken.overwrote || taken.took_snapshot { tap.base().0 } else { before };
+        let from = if taken.overwrote.is_some() || taken.took_snapshot { tap.base().0 } else { before };
         let fresh: Vec<(u64, u64)> =
             (from + 1..=tap.last()).filter_map(|index| Some((index, tap.at(index)?.term))).collect();
         for (index, term) in fresh {

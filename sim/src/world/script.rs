@@ -13,6 +13,7 @@ use super::streams::Slot;
 use super::{Phase, World};
 use crate::check::matching::is_unknown;
 use crate::plan::step::{Action, Ask, Condition, Expect, Facts, Group, MailFilter, Step, When, Who};
+use crate::record::{Class, SpanKind};
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug)]
@@ -161,7 +162,7 @@ impl World {
         self.script.next += 1;
         self.script.waits = Waits::Nothing;
         self.trace.fold(number as u64);
-        self.trace.line(self.now_ns, || format!("step of line {}: {:?}", step.line, step.action));
+        self.tell(None, Class::Step, || format!("step of line {}: {:?}", step.line, step.action));
         match self.perform_step(number, &step) {
             Ok(named) => {
                 if let (Some(name), Some(named)) = (step.name, named) {
@@ -213,6 +214,7 @@ impl World {
                 let (from, to) = (self.member(from)?, self.member(to)?);
                 self.counts.clogs += 1;
                 self.network.clog(from, to, self.now_ns + lasts_ns);
+                self.record_stop(SpanKind::Clog, from, Some(to), self.now_ns + lasts_ns);
             }
             Action::Seize { seizure, filter } => {
                 let MailFilter { kind, from, to, count } = filter;

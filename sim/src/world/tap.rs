@@ -58,7 +58,8 @@ pub struct Taken {
     /// Frame of a boot record.
     pub boot: Option<u64>,
     pub took_snapshot: bool,
-    pub overwrote: bool,
+    /// First entry that took the place of another.
+    pub overwrote: Option<u64>,
 }
 
 impl Tap {
@@ -134,7 +135,9 @@ impl Tap {
                 taken.took_snapshot = true;
             }
             for entry in frame.entries {
-                taken.overwrote |= self.take_entry(entry, through, decided)?;
+                let index = entry.index.0;
+                let overwrites = self.take_entry(entry, through, decided)?;
+                taken.overwrote = taken.overwrote.or(overwrites.then_some(index));
             }
             if let Some(hard) = frame.hard {
                 self.take_hard(hard, through)?;

@@ -40,19 +40,14 @@ impl Explain {
             outcome: &outcome,
             replay: format!("cargo sim replay {arguments}"),
         };
-        let path = self
-            .output
-            .clone()
-            .unwrap_or_else(|| PathBuf::from(format!("target/sim/{:016x}/explain.html", seed)));
+        let path = self.output.clone();
+        let path = path.unwrap_or_else(|| PathBuf::from(format!("target/sim/{seed:016x}/explain.html")));
         let written = subject.page(Window { from: self.from, to: self.to }).and_then(|page| {
             write(&path, &page.html).map_err(|error| format!("{}: {error}", path.display()))?;
             Ok(page)
         });
         match (written, failure) {
-            (Err(why), _) => {
-                eprintln!("cannot explain {arguments}: {why}");
-                return ExitCode::from(2);
-            }
+            (Err(why), _) => return refuse(&why),
             (Ok(page), failure) => {
                 match failure {
                     Some(failure) => println!("{failure}"),

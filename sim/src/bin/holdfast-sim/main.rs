@@ -79,15 +79,14 @@ impl Seed {
         let scenario = scenario.map_err(|error| error.to_string())?;
         let own = scenario.as_ref().and_then(|scenario| scenario.seed);
         let seed = self.seed.or(own).ok_or("name a seed with --seed")?;
-        let mut plan = match scenario {
+        let plan = match scenario {
             Some(scenario) => scenario.plan(seed),
             None => {
                 let profile = self.profile.unwrap_or_else(|| Profile::of_seed(seed));
                 holdfast_sim::run::draw(seed, profile, self.members)
             }
         };
-        plan.lie = self.plant;
-        Ok(plan)
+        Ok(Plan { lie: self.plant, ..plan })
     }
 }
 
