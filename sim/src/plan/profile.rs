@@ -75,7 +75,7 @@ impl Profile {
 
     /// The profile of a seed when none is named: all take turns, the calm one rarely.
     pub fn of_seed(seed: u64) -> Profile {
-        let weights = [5, 4, 2, 2, 1, 1, 3, 3, 2, 2, 2, 2, 2];
+        let weights = [5, 4, 2, 2, 3, 1, 3, 3, 2, 2, 2, 2, 2];
         Profile::ALL[Rng::named(seed, "profile").weighted(&weights)]
     }
 

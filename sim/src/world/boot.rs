@@ -198,13 +198,13 @@ impl World {
         }
     }
 
-    /// Whether the damage is more than a member alone must stand: one checkpoint may rot, since the one before,
-    /// or the whole log, stands in for it. A received state has nothing before it.
+    /// Whether the damage is more than a member must stand: one checkpoint of its own may rot, since the one
+    /// before, or the whole log, stands in for it. A received state has nothing before it.
     fn may_refuse(&self, m: usize) -> bool {
-        let Machine { disk, flipped, .. } = &self.machines[m];
+        let Machine { disk, flipped, has_received, .. } = &self.machines[m];
         let damaged: Vec<&str> = disk.names().filter(|name| flipped.contains(*name)).collect();
         let has_log_damage = damaged.iter().any(|name| !name.starts_with(checkpoint::files::DIR));
-        self.machines.len() > 1 || has_log_damage || damaged.len() > 1
+        *has_received || has_log_damage || damaged.len() > 1
     }
 
     /// The member's process ends here, killed or by a power loss.

@@ -121,8 +121,9 @@ pub struct Machine {
     pub is_held_down: bool,
     /// It takes no turn before this moment.
     pub paused_until_ns: u64,
-    /// The state that it receives.
+    /// The state that it receives, and whether it ever began to.
     pub receives: Option<LogIndex>,
+    pub has_received: bool,
 }
 
 impl Machine {
@@ -136,6 +137,7 @@ impl Machine {
             is_held_down: false,
             paused_until_ns: 0,
             receives: None,
+            has_received: false,
         }
     }
 

@@ -377,7 +377,10 @@ impl World {
             Note::PeerRefused { from, what } => {
                 self.fail("peer", format!("m{m} refuses what {from:x} says: {what}"));
             }
-            Note::SnapshotReceiving { index, .. } => self.machines[m].receives = Some(*index),
+            Note::SnapshotReceiving { index, .. } => {
+                self.machines[m].receives = Some(*index);
+                self.machines[m].has_received = true;
+            }
             Note::CheckpointWritten { index } => {
                 self.counts.checkpoints += 1;
                 let receives = self.machines[m].receives.take_if(|received| received == index);
