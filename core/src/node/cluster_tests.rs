@@ -79,6 +79,19 @@ impl Cluster {
     }
 
     fn open(&self, disk: MemoryDisk, id: MemberId, start: Start, seed: u64) -> Machine {
+        self.open_by(disk, id, seed, |found| match found {
+            Some(found) => Boot::Existing(Box::new(found), start),
+            None => Boot::Fresh(start),
+        })
+    }
+
+    fn open_by(
+        &self,
+        disk: MemoryDisk,
+        id: MemberId,
+        seed: u64,
+        boot: impl FnOnce(Option<recover::Found>) -> Boot,
+    ) -> Machine {
         let recovered = disk.recover().expect("undamaged");
         let config = Config {
             name: format!("{id:x}"),
@@ -100,11 +113,7 @@ impl Cluster {
             identity: Identity { cluster_id: self.bootstrap_of(0).cluster_id(), member_id: id },
         };
         let layout = recover::layout(config.identity, LAYOUT, recovered.found.as_ref());
-        let boot = match recovered.found {
-            Some(found) => Boot::Existing(Box::new(found), start),
-            None => Boot::Fresh(start),
-        };
-        let node = Node::open(config, boot, seed, self.now).expect("a valid directory");
+        let node = Node::open(config, boot(recovered.found), seed, self.now).expect("a valid directory");
         Machine {
             disk,
             node,
@@ -403,6 +412,64 @@ fn leadership_is_handed_over_on_request() {
     assert_eq!(refused, Err(Status::NotLeader));
     assert_eq!(cluster.ask(leader, Request::MoveLeader { target }), Ok(Response::MoveLeader));
     assert_eq!(cluster.leader(), target);
+}
+
+#[test]
+fn a_leader_that_stops_hands_over_and_others_have_nothing_to() {
+    let mut cluster = Cluster::new(3, Limits::default());
+    let leader = cluster.leader();
+    let term = cluster.machines[&leader].node.consensus.term();
+    for follower in cluster.others(leader) {
+        assert_eq!(cluster.ask(follower, Request::HandOver), Ok(Response::MoveLeader));
+    }
+    assert_eq!(cluster.leader(), leader);
+    assert_eq!(cluster.ask(leader, Request::HandOver), Ok(Response::MoveLeader));
+    let next = cluster.leader();
+    assert_ne!(next, leader);
+    assert_eq!(cluster.machines[&next].node.consensus.term().0, term.0 + 1);
+    let mut sole = Cluster::new(1, Limits::default());
+    let sole_leader = sole.leader();
+    assert_eq!(sole.ask(sole_leader, Request::HandOver), Ok(Response::MoveLeader));
+}
+
+/// With checkpoints behind the log and without; what the others never had is kept, too.
+#[test]
+fn a_member_goes_on_alone_with_all_it_has_when_it_is_forced_to() {
+    for limits in [Limits::default(), tight()] {
+        let mut cluster = Cluster::new(3, limits);
+        let leader = cluster.leader();
+        for n in 0..60u8 {
+            cluster.put(leader, &format!("key-{}", n % 7), &[n].repeat(200));
+        }
+        cluster.cut.insert(leader);
+        let waiter = cluster.send(
+            leader,
+            Request::Put(PutRequest { key: Bytes::from_static(b"mine"), ..PutRequest::default() }),
+        );
+        cluster.rounds(50);
+        assert!(!cluster.replies.contains_key(&waiter));
+        let gone = cluster.others(leader);
+        let disk = cluster.machines[&leader].disk.clone();
+        cluster.machines.clear();
+        cluster.cut.clear();
+        for life in 0..2 {
+            let machine = cluster.open_by(disk.clone(), leader, 70 + life, |found| {
+                Boot::ForceNewCluster(Box::new(found.expect("it has lived")))
+            });
+            cluster.machines.insert(leader, machine);
+            assert_eq!(cluster.get(leader, "key-3"), Some([59].repeat(200)));
+            assert_eq!(cluster.get(leader, "mine"), Some(Vec::new()));
+            let members = &cluster.state(leader).members;
+            assert_eq!(members.iter().map(|member| member.id).collect::<Vec<_>>(), [leader]);
+            assert!(gone.iter().all(|id| members.is_removed(*id)));
+        }
+        cluster.put(leader, "after", b"1");
+        let disk = cluster.machines[&leader].disk.clone();
+        let machine = cluster.open(disk, leader, Start::Join, 80);
+        cluster.machines.insert(leader, machine);
+        assert_eq!(cluster.get(leader, "after"), Some(b"1".to_vec()));
+        assert_eq!(cluster.state(leader).members.iter().count(), 1);
+    }
 }
 
 #[test]
