@@ -3,6 +3,7 @@
 
 mod calls;
 mod edges;
+mod peers;
 mod streams;
 mod toy;
 
