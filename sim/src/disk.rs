@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::aim::{Aim, Tally};
 use crate::rng::Rng;
 
 /// Unit in which the cache is kept.
@@ -71,6 +72,15 @@ pub enum DiskError {
     NotFound,
 }
 
+/// What strikes one flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    /// It takes so much longer, in ns.
+    Stall(u64),
+    /// It fails.
+    Fail,
+}
+
 /// How often the disk did harm; read by coverage gates.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DiskCounts {
@@ -120,12 +130,18 @@ pub struct Sync {
 /// The disk of one machine; it outlives every process that uses it. Names are paths with `/`.
 #[derive(Clone, Debug)]
 pub struct SimDisk {
+    /// Draws of times, of what strikes flushes, and of what a loss keeps.
     rng: Rng,
+    fate: Rng,
+    harm: Rng,
     pub faults: DiskFaults,
     pub counts: DiskCounts,
-    /// What a script does to the next flush: it takes so long, or it fails.
-    next_sync_ns: Option<u64>,
-    next_sync_fails: bool,
+    /// The time, as whoever keeps it says.
+    pub now_ns: u64,
+    flushes: Tally,
+    /// What strikes the first flush that an aim is met by; and all that has struck.
+    strikes: Vec<(Aim, Strike)>,
+    pub struck: Vec<(Aim, Strike)>,
     files: BTreeMap<u64, File>,
     next_file: u64,
     names: BTreeMap<String, u64>,
@@ -139,10 +155,14 @@ impl SimDisk {
     pub fn new(seed: u64, faults: DiskFaults) -> SimDisk {
         SimDisk {
             rng: Rng::named(seed, "disk"),
+            fate: Rng::named(seed, "disk fate"),
+            harm: Rng::named(seed, "disk harm"),
             faults,
             counts: DiskCounts::default(),
-            next_sync_ns: None,
-            next_sync_fails: false,
+            now_ns: 0,
+            flushes: Tally::default(),
+            strikes: Vec::new(),
+            struck: Vec::new(),
             files: BTreeMap::new(),
             next_file: 1,
             names: BTreeMap::new(),
@@ -152,19 +172,14 @@ impl SimDisk {
         }
     }
 
-    /// Draws from here on as `seed` says.
+    /// What the next loss keeps is drawn as `seed` says.
     pub fn reseed(&mut self, seed: u64) {
-        self.rng = Rng::named(seed, "disk");
+        self.harm = Rng::named(seed, "disk harm");
     }
 
-    /// The next flush takes so long.
-    pub fn stall_next_sync(&mut self, lasts_ns: u64) {
-        self.next_sync_ns = Some(lasts_ns);
-    }
-
-    /// The next flush fails.
-    pub fn fail_next_sync(&mut self) {
-        self.next_sync_fails = true;
+    /// Strikes the first flush that meets the aim. Only flushes of files can fail.
+    pub fn strike(&mut self, aim: Aim, strike: Strike) {
+        self.strikes.push((aim, strike));
     }
 
     /// Names in `directory` (without trailing slash), sorted.
@@ -245,24 +260,41 @@ impl SimDisk {
         let pages = file.dirty.keys().map(|number| (*number, file.pages.get(number).cloned())).collect();
         let length = file.length;
         self.counts.syncs += 1;
-        let fails = self.rng.chance(self.faults.sync_fails) || std::mem::take(&mut self.next_sync_fails);
-        let takes_ns = self.draw_sync_ns();
+        let aim = self.flushes.next(self.now_ns);
+        let fails = self.take_strike(aim, true).is_some() || self.fate.chance(self.faults.sync_fails);
+        if fails {
+            self.struck.push((aim, Strike::Fail));
+        }
+        let takes_ns = self.draw_takes_ns(aim);
         Ok(Sync { file: id, pages, length, takes_ns, fails })
+    }
+
+    fn take_strike(&mut self, flush: Aim, fails: bool) -> Option<Strike> {
+        let is_meant =
+            |(aim, strike): &(Aim, Strike)| aim.is_met(flush) && (*strike == Strike::Fail) == fails;
+        let place = self.strikes.iter().position(is_meant)?;
+        Some(self.strikes.remove(place).1)
     }
 
     /// How long the next flush takes.
     pub fn draw_sync_ns(&mut self) -> u64 {
+        let aim = self.flushes.next(self.now_ns);
+        self.draw_takes_ns(aim)
+    }
+
+    fn draw_takes_ns(&mut self, aim: Aim) -> u64 {
         let (low, high) = self.faults.sync_ns;
-        let mut takes_ns = self.rng.between(low, high);
-        if self.rng.chance(self.faults.stall) {
-            self.counts.stalls += 1;
-            takes_ns += self.rng.between(self.faults.stall_ns.0, self.faults.stall_ns.1);
-        }
-        if let Some(lasts_ns) = self.next_sync_ns.take() {
-            self.counts.stalls += 1;
-            takes_ns = takes_ns.max(lasts_ns);
-        }
-        takes_ns
+        let takes_ns = self.rng.between(low, high);
+        let stall_ns = match self.take_strike(aim, false) {
+            Some(Strike::Stall(stall_ns)) => stall_ns,
+            _ if self.fate.chance(self.faults.stall) => {
+                self.fate.between(self.faults.stall_ns.0, self.faults.stall_ns.1)
+            }
+            _ => return takes_ns,
+        };
+        self.counts.stalls += 1;
+        self.struck.push((aim, Strike::Stall(stall_ns)));
+        takes_ns + stall_ns
     }
 
     /// Ends a flush: what it covered is on the medium.
@@ -272,8 +304,8 @@ impl SimDisk {
         let Some(file) = self.files.get_mut(&sync.file) else { return Ok(()) };
         if sync.fails {
             self.counts.syncs_failed += 1;
-            let loss = Loss::draw(&mut self.rng, &self.faults);
-            file.lose(&mut self.rng, &loss, self.faults.torn, &mut self.counts);
+            let loss = Loss::draw(&mut self.harm, &self.faults);
+            file.lose(&mut self.harm, &loss, self.faults.torn, &mut self.counts);
             return Err(DiskError::Io);
         }
         if self.faults.ignores_flush {
@@ -344,17 +376,17 @@ impl SimDisk {
     /// The machine lost power: the medium is what is left, and of the cache what chance kept.
     pub fn lose_power(&mut self) {
         self.counts.power_losses += 1;
-        let loss = Loss::draw(&mut self.rng, &self.faults);
+        let loss = Loss::draw(&mut self.harm, &self.faults);
         let pending = std::mem::take(&mut self.pending);
         // Where directory changes are journalled, a prefix of them survives.
         let prefix = match loss {
             Loss::Everything => 0,
             Loss::Nothing => pending.len(),
-            _ => self.rng.below(pending.len() as u64 + 1) as usize,
+            _ => self.harm.below(pending.len() as u64 + 1) as usize,
         };
         let picks = self.faults.reorders_names && !matches!(loss, Loss::Everything | Loss::Nothing);
         for (place, change) in pending.into_iter().enumerate() {
-            let is_kept = if picks { self.rng.chance(0.5) } else { place < prefix };
+            let is_kept = if picks { self.harm.chance(0.5) } else { place < prefix };
             match is_kept {
                 true => change.apply(&mut self.durable_names),
                 false => self.counts.names_lost += 1,
@@ -362,7 +394,7 @@ impl SimDisk {
         }
         self.names = self.durable_names.clone();
         for file in self.files.values_mut() {
-            file.lose(&mut self.rng, &loss, self.faults.torn, &mut self.counts);
+            file.lose(&mut self.harm, &loss, self.faults.torn, &mut self.counts);
         }
         self.forget_unnamed();
     }

@@ -8,6 +8,7 @@
 //! Ring 2, `ring2` (under `--cfg madsim`): the production shell around that node, its tasks, channels and
 //! services, on a simulated machine and network with the same disk.
 
+pub mod aim;
 pub mod blackbox;
 pub mod check;
 pub mod crash_states;

@@ -10,6 +10,7 @@ use crate::marks::{Mark, Marks};
 use crate::plan::{Plan, Profile};
 use crate::replay;
 use crate::rng::derive;
+use crate::world::explicit::explicit;
 use crate::world::{Counts, Outcome, World};
 
 /// Threads that run seeds have this much stack: nested transactions recurse.
@@ -20,15 +21,27 @@ pub const STACK_BYTES: usize = 16 << 20;
 pub struct Failure {
     pub seed: u64,
     pub profile: Profile,
-    /// The file of the plan, if it has one.
-    pub scenario: Option<Box<str>>,
     /// What names the run on the command line.
     pub arguments: Box<str>,
     pub violation: Violation,
     pub trace_hash: u64,
+    /// The plan with everything that happened as its script.
+    pub explicit: Option<Box<Plan>>,
 }
 
 impl Failure {
+    /// A failure of this plan, of which it is not said yet what failed.
+    fn of(plan: &Plan) -> Failure {
+        Failure {
+            seed: plan.seed,
+            profile: plan.profile,
+            arguments: arguments(plan).into(),
+            violation: Violation { check: "assert", what: String::new(), at: Default::default() },
+            trace_hash: 0,
+            explicit: None,
+        }
+    }
+
     /// Exit code of the tool: 10 assertion, 11 safety, 12 no progress, 13 two runs differ.
     pub fn exit_code(&self) -> u8 {
         match self.violation.check {
@@ -42,7 +55,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { seed, scenario, arguments, violation, trace_hash, .. } = self;
+        let Failure { seed, arguments, violation, trace_hash, .. } = self;
         let kind = match self.exit_code() {
             10 => "assert",
             12 => "liveness",
@@ -52,9 +65,9 @@ impl fmt::Display for Failure {
         let profile = self.profile.name();
         let seconds = violation.at.at_ns as f64 / 1e9;
         writeln!(f, "FAIL {kind}/{}  {}", violation.check, violation.what)?;
-        let what = match scenario {
-            Some(file) => format!("scenario {file}"),
-            None => format!("profile  {profile}"),
+        let what = match arguments.split_once(" --seed") {
+            Some((file, _)) if !file.starts_with("--") => format!("scenario {file}"),
+            _ => format!("profile  {profile}"),
         };
         writeln!(f, " {what}  seed {seed:#018x}  turn {}  at {seconds:.3}s", violation.at.turn)?;
         writeln!(f, " replay   cargo sim replay {arguments}")?;
@@ -91,30 +104,6 @@ pub fn arguments(plan: &Plan) -> String {
     format!("{which} --seed {:#018x}{planted}", plan.seed)
 }
 
-/// What is left of a plan to name its failure by.
-struct Name {
-    seed: u64,
-    profile: Profile,
-    scenario: Option<Box<str>>,
-    arguments: Box<str>,
-}
-
-impl Name {
-    fn of(plan: &Plan) -> Name {
-        Name {
-            seed: plan.seed,
-            profile: plan.profile,
-            scenario: plan.scenario.as_deref().map(Box::from),
-            arguments: arguments(plan).into(),
-        }
-    }
-
-    fn failure(self, violation: Violation, trace_hash: u64) -> Failure {
-        let Name { seed, profile, scenario, arguments } = self;
-        Failure { seed, profile, scenario, arguments, violation, trace_hash }
-    }
-}
-
 /// Runs one seed. A panic of the core is a failure like any other.
 pub fn run_seed(seed: u64, profile: Profile) -> Result<Report, Failure> {
     run_plan(Plan::draw(seed, profile), false).0
@@ -128,11 +117,11 @@ pub fn run_plan(plan: Plan, keeps_lines: bool) -> (Result<Report, Failure>, Vec<
 
 /// Runs a world to its verdict. What it leaves is there also if it ends in a panic.
 pub fn run_world(mut world: World) -> (Result<Report, Failure>, Outcome) {
-    let name = Name::of(world.plan());
+    let failure = Failure::of(world.plan());
+    let seed = failure.seed;
     let played = std::panic::catch_unwind(AssertUnwindSafe(|| world.play()));
     let outcome = world.into_outcome();
-    let judged =
-        played.and_then(|()| std::panic::catch_unwind(AssertUnwindSafe(|| judge(&outcome, name.seed))));
+    let judged = played.and_then(|()| std::panic::catch_unwind(AssertUnwindSafe(|| judge(&outcome, seed))));
     let verdict = judged.unwrap_or_else(|panic| {
         let what = panic
             .downcast_ref::<String>()
@@ -142,7 +131,11 @@ pub fn run_world(mut world: World) -> (Result<Report, Failure>, Outcome) {
         Err(Violation { check: "assert", what, at: outcome.history.end })
     });
     let trace_hash = outcome.trace.hash();
-    (verdict.map_err(|violation| name.failure(violation, trace_hash)), outcome)
+    let result = verdict.map_err(|violation| {
+        let explicit = Some(Box::new(explicit(&outcome)));
+        Failure { violation, trace_hash, explicit, ..failure }
+    });
+    (result, outcome)
 }
 
 fn judge(outcome: &Outcome, seed: u64) -> Result<Report, Violation> {
@@ -159,7 +152,7 @@ fn judge(outcome: &Outcome, seed: u64) -> Result<Report, Violation> {
 
 /// Runs a plan twice: the traces must be the same to the last byte.
 pub fn run_twice(plan: Plan) -> Result<Report, Failure> {
-    let name = Name::of(&plan);
+    let failure = Failure::of(&plan);
     let first = run_plan(plan.clone(), false).0?;
     let second = run_plan(plan, false).0?;
     if first.trace_hash == second.trace_hash {
@@ -168,7 +161,7 @@ pub fn run_twice(plan: Plan) -> Result<Report, Failure> {
     let what =
         format!("two runs of one seed have traces {:016x} and {:016x}", first.trace_hash, second.trace_hash);
     let violation = Violation { check: "determinism", what, at: Default::default() };
-    Err(name.failure(violation, second.trace_hash))
+    Err(Failure { violation, trace_hash: second.trace_hash, ..failure })
 }
 
 /// Many seeds.

@@ -112,6 +112,15 @@ impl Workload {
         }
     }
 
+    /// Takes note of what is asked.
+    pub fn note(&mut self, request: &Request) {
+        if let Request::Compact(compact) = request
+            && compact.revision <= self.revision
+        {
+            self.compacted = self.compacted.max(compact.revision);
+        }
+    }
+
     /// The next request of some client.
     #[expect(clippy::should_implement_trait, reason = "an endless source is no iterator to loop over")]
     pub fn next(&mut self) -> Request {
@@ -270,9 +279,6 @@ impl Workload {
             2 => self.compacted,
             _ => self.revision + self.rng.below(3) as i64,
         };
-        if revision <= self.revision {
-            self.compacted = self.compacted.max(revision);
-        }
         Request::Compact(CompactRequest { revision, physical: self.rng.chance(0.3) })
     }
 

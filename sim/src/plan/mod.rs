@@ -13,7 +13,7 @@ use holdfast_core::boundary::Limits;
 use holdfast_core::request::Request;
 use holdfast_core::wal::LayoutConfig;
 
-use crate::disk::DiskFaults;
+use crate::disk::{DiskFaults, Strike};
 use crate::rng::Rng;
 use crate::workload::Mix;
 use faults::Draw;
@@ -180,7 +180,8 @@ impl Plan {
         for step in &self.script {
             match &step.action {
                 Action::Clock { rate, .. } => self.drift = self.drift.max((1.0 - rate).abs()),
-                Action::StallSync { lasts_ns, .. } | Action::Pause { lasts_ns, .. } => {
+                Action::StrikeDisk { strike: Strike::Stall(lasts_ns), .. }
+                | Action::Pause { lasts_ns, .. } => {
                     self.stalls_ns_max = self.stalls_ns_max.max(*lasts_ns);
                 }
                 Action::Ask { ask, .. } => {

@@ -1,9 +1,12 @@
 //! Scripts: what happens to a cluster step by step, as plain data. `world/script.rs` performs them.
 
 use bytes::Bytes;
-use holdfast_core::boundary::{StreamOp, WatchCreate};
+use holdfast_core::boundary::StreamOp;
 use holdfast_core::request::Request;
 use holdfast_core::status::Status;
+
+use crate::aim::Aim;
+use crate::disk::Strike;
 
 /// One step of a script.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +73,13 @@ pub enum Group {
     All,
 }
 
+impl Group {
+    /// The member of this number.
+    pub fn one(m: usize) -> Group {
+        Group::Of(vec![Who::Number(m)])
+    }
+}
+
 /// What is done with mail that matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seizure {
@@ -115,7 +125,45 @@ pub struct Facts {
     pub ttl: Option<i64>,
 }
 
-/// What a step does.
+/// How long a machine stays down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Down {
+    /// As the plan's bounds say.
+    Drawn,
+    For(u64),
+    /// Until a step starts it.
+    Held,
+}
+
+/// What a crash can come right behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    Effect,
+    DiskOp,
+    /// A turn that leaves unsynced bytes on the disk.
+    Turn,
+    /// A granted vote that left.
+    Vote,
+    /// A received state that is whole on disk, before the log says so.
+    Received,
+}
+
+impl Behind {
+    pub const ALL: [Behind; 5] =
+        [Behind::Effect, Behind::DiskOp, Behind::Turn, Behind::Vote, Behind::Received];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Behind::Effect => "effect",
+            Behind::DiskOp => "disk_op",
+            Behind::Turn => "turn",
+            Behind::Vote => "vote",
+            Behind::Received => "received",
+        }
+    }
+}
+
+/// What a step does. What has an aim is taken ahead of its time.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Nothing: the step is there for its moment.
@@ -128,29 +176,42 @@ pub enum Action {
         to: Group,
         both: bool,
     },
+    /// Stops mail in these directions, from and to.
+    CutLinks(Vec<(usize, usize)>),
     /// Keeps members from their clients.
     CutClients(Group),
-    /// Ends the named cut or seizure of mail, or everything of the kind.
+    /// Ends the named cut or seizure of mail, or all of them.
     Heal(Option<String>),
-    /// Ends processes; `down_ns`: until the next life, `None`: until a step starts them.
+    /// Ends processes.
     Crash {
         members: Group,
         power: bool,
-        down_ns: Option<u64>,
+        down: Down,
+    },
+    /// Ends a process behind the first thing of a kind that meets the aim.
+    CrashBehind {
+        member: Who,
+        what: Behind,
+        aim: Aim,
+        power: bool,
     },
     Start(Group),
     Pause {
         members: Group,
         lasts_ns: u64,
     },
-    /// The next flush takes so long.
-    StallSync {
+    /// Strikes the first flush that meets the aim.
+    StrikeDisk {
         member: Who,
-        lasts_ns: u64,
+        aim: Aim,
+        strike: Strike,
     },
-    /// The next flush fails.
-    FailSync {
+    /// A bit of a file flips.
+    Flip {
         member: Who,
+        file: String,
+        offset: u64,
+        bit: u8,
     },
     Clog {
         from: Who,
@@ -175,16 +236,27 @@ pub enum Action {
         to: Who,
         ask: Ask,
     },
-    /// Opens a stream with one watch; who does not read grants no credit until the calm.
-    Watch {
+    /// Opens a stream, in the place of the one of this name if there was one; who does not read grants no
+    /// credit until the calm.
+    Open {
         to: Who,
-        create: WatchCreate,
+        op: StreamOp,
         reads: bool,
     },
     Stream {
         name: String,
         op: StreamOp,
     },
+}
+
+impl Action {
+    /// Whether it is taken as soon as the step before it was, since its moment is in it.
+    pub fn is_ahead(&self) -> bool {
+        match self {
+            Action::CrashBehind { aim, .. } | Action::StrikeDisk { aim, .. } => aim.at_ns > 0,
+            _ => false,
+        }
+    }
 }
 
 /// A request of a client of its own.

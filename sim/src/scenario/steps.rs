@@ -6,7 +6,11 @@ use holdfast_core::status::Status;
 
 use super::request::{REQUESTS, read_bytes, read_request, read_watch};
 use super::table::{Item, Read, Table, Trouble};
-use crate::plan::step::{Action, Ask, Condition, Expect, Facts, Group, MailFilter, Seizure, Step, When, Who};
+use crate::aim::Aim;
+use crate::disk::Strike;
+use crate::plan::step::{
+    Action, Ask, Behind, Condition, Down, Expect, Facts, Group, MailFilter, Seizure, Step, When, Who,
+};
 use crate::plan::{MS, SECOND};
 use crate::world::MAIL_KINDS;
 
@@ -183,6 +187,7 @@ impl Known {
             "pause",
             "stall_sync",
             "fail_sync",
+            "flip",
             "clog",
             "hold",
             "copy",
@@ -190,6 +195,7 @@ impl Known {
             "release",
             "clock",
             "watch",
+            "open",
             "stream",
         ];
         let Some(item) = t.take_one_of(&keys)? else { return Ok(Action::Wait) };
@@ -208,11 +214,7 @@ impl Known {
                 members: self.need_group(&mut t, "member")?,
                 lasts_ns: t.need("lasts")?.time_ns()?,
             },
-            "stall_sync" => Action::StallSync {
-                member: self.need_who(&mut t, "member")?,
-                lasts_ns: t.need("lasts")?.time_ns()?,
-            },
-            "fail_sync" => Action::FailSync { member: self.need_who(&mut t, "member")? },
+            "stall_sync" | "fail_sync" | "flip" => self.read_disk(&kind, &mut t)?,
             "clog" => Action::Clog {
                 from: self.need_who(&mut t, "from")?,
                 to: self.need_who(&mut t, "to")?,
@@ -229,15 +231,40 @@ impl Known {
                 member: self.need_who(&mut t, "member")?,
                 rate: t.need("rate")?.number_in(0.01..1.99)?,
             },
-            "watch" => Action::Watch {
-                to: self.need_who(&mut t, "to")?,
-                create: read_watch(&mut t)?,
-                reads: t.take("reads").map_or(Ok(true), |item| item.flag())?,
-            },
+            "watch" | "open" => self.read_open(kind == "watch", &mut t)?,
             _ => self.read_stream(&mut t)?,
         };
         t.finish()?;
         Ok(action)
+    }
+
+    fn read_disk(&self, kind: &str, t: &mut Table) -> Read<Action> {
+        Ok(match kind {
+            "stall_sync" => Action::StrikeDisk {
+                member: self.need_who(t, "member")?,
+                aim: read_aim(t)?,
+                strike: Strike::Stall(t.need("lasts")?.time_ns()?),
+            },
+            "fail_sync" => Action::StrikeDisk {
+                member: self.need_who(t, "member")?,
+                aim: read_aim(t)?,
+                strike: Strike::Fail,
+            },
+            _ => Action::Flip {
+                member: self.need_who(t, "member")?,
+                file: t.need("file")?.text()?,
+                offset: t.need("offset")?.count()?,
+                bit: t.need("bit")?.count_in(0..8)? as u8,
+            },
+        })
+    }
+
+    /// `watch` opens with a watch, `open` with any operation.
+    fn read_open(&self, is_watch: bool, t: &mut Table) -> Read<Action> {
+        let to = self.need_who(t, "to")?;
+        let op = if is_watch { StreamOp::Create(read_watch(t)?) } else { read_stream_op(t)? };
+        let reads = t.take("reads").map_or(Ok(true), |item| item.flag())?;
+        Ok(Action::Open { to, op, reads })
     }
 
     fn read_heal(&self, item: &Item) -> Read<Action> {
@@ -247,10 +274,29 @@ impl Known {
         }
     }
 
+    /// `cut = { links = [[0, 1], [1, 0]] }`: directions, from and to.
+    fn read_links(&self, item: Item) -> Read<Action> {
+        let mut links = Vec::new();
+        for pair in item.list()? {
+            let at = pair.at;
+            match &pair.list()?[..] {
+                [from, to] => match (self.read_who(from)?, self.read_who(to)?) {
+                    (Who::Number(from), Who::Number(to)) if from != to => links.push((from, to)),
+                    _ => return Err(Trouble::new(at, "a link has two members by number")),
+                },
+                _ => return Err(Trouble::new(at, "a link has two members by number")),
+            }
+        }
+        Ok(Action::CutLinks(links))
+    }
+
     /// `cut = { between, and }`, `cut = { from, to }`, or `cut = { clients_of }`.
     fn read_cut(&self, t: &mut Table) -> Read<Action> {
         if let Some(item) = t.take("clients_of") {
             return Ok(Action::CutClients(self.read_group(item)?));
+        }
+        if let Some(item) = t.take("links") {
+            return self.read_links(item);
         }
         let both = t.take("between");
         let (from, to, both) = match both {
@@ -264,13 +310,19 @@ impl Known {
     }
 
     fn read_crash(&self, t: &mut Table) -> Read<Action> {
-        let members = self.need_group(t, "member")?;
         let power = t.take("power").map_or(Ok(true), |item| item.flag())?;
-        let down_ns = match t.take("down") {
-            Some(item) => Some(item.time_ns()?),
-            None => None,
+        if let Some(item) = t.take("behind") {
+            let kinds = Behind::ALL.map(|what| (what.name(), what));
+            let (what, member) = (item.word(&kinds)?, self.need_who(t, "member")?);
+            return Ok(Action::CrashBehind { member, what, aim: read_aim(t)?, power });
+        }
+        let members = self.need_group(t, "member")?;
+        let down = match t.take("down") {
+            None => Down::Drawn,
+            Some(item) if item.is_text() && item.text()? == "until_started" => Down::Held,
+            Some(item) => Down::For(item.time_ns()?),
         };
-        Ok(Action::Crash { members, power, down_ns })
+        Ok(Action::Crash { members, power, down })
     }
 
     fn read_seizure(&self, seizure: Seizure, t: &mut Table) -> Read<Action> {
@@ -284,16 +336,7 @@ impl Known {
 
     fn read_stream(&self, t: &mut Table) -> Read<Action> {
         let name = self.read_name(&t.need("of")?)?;
-        let op = t.need("op")?;
-        let op = match op.text()?.as_str() {
-            "progress" => StreamOp::Progress,
-            "close" => StreamOp::Close,
-            "cancel" => StreamOp::Cancel { watch_id: WatchId(t.need("watch_id")?.integer()?) },
-            "credit" => StreamOp::Credit { bytes: t.need("bytes")?.count()? },
-            "create" => StreamOp::Create(read_watch(t)?),
-            other => return Err(op.trouble(format!("a stream does not `{other}`"))),
-        };
-        Ok(Action::Stream { name, op })
+        Ok(Action::Stream { name, op: read_stream_op(t)? })
     }
 
     fn read_ask(&self, item: Item, step: &mut Table) -> Read<Action> {
@@ -310,6 +353,25 @@ impl Known {
         };
         Ok(Action::Ask { to, ask: Ask { request, expect, patience_ns, waits } })
     }
+}
+
+/// `at` and `nth`; without them, the next.
+fn read_aim(t: &mut Table) -> Read<Aim> {
+    let at_ns = t.take("at").map_or(Ok(0), |item| item.time_ns())?;
+    let nth = t.take("nth").map_or(Ok(0), |item| item.count())?;
+    Ok(Aim { at_ns, nth })
+}
+
+fn read_stream_op(t: &mut Table) -> Read<StreamOp> {
+    let op = t.need("op")?;
+    Ok(match op.text()?.as_str() {
+        "progress" => StreamOp::Progress,
+        "close" => StreamOp::Close,
+        "cancel" => StreamOp::Cancel { watch_id: WatchId(t.need("watch_id")?.integer()?) },
+        "credit" => StreamOp::Credit { bytes: t.need("bytes")?.count()? },
+        "create" => StreamOp::Create(read_watch(t)?),
+        other => return Err(op.trouble(format!("a stream does not `{other}`"))),
+    })
 }
 
 fn read_expect(item: Item) -> Read<Expect> {

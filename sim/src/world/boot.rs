@@ -16,12 +16,14 @@ use holdfast_core::wal::Identity;
 use super::event::Event;
 use super::machine::{Done, Lane, LaneKind, Machine, Process};
 use super::{Phase, World};
+use crate::aim::Aim;
 use crate::disk::SimDisk;
 use crate::history::Life;
 use crate::marks::Mark;
+use crate::plan::step::{Action, Behind, Down, Group, Who};
 use crate::plan::{Plan, SECOND};
 use crate::record::Class;
-use crate::rng::derive;
+use crate::rng::{Rng, derive};
 
 pub const TTL_MIN_S: i64 = 2;
 
@@ -129,8 +131,10 @@ impl World {
         let from = self.moment();
         self.history.lives.push(Life { member: m, from, until: None });
         self.counts.lives += 1;
-        let clock_offset_ns = self.pace.below(CLOCK_OFFSET_NS_MAX);
-        let seed = derive(self.plan.seed, life as u64);
+        let number = self.machines[m].lives;
+        self.machines[m].lives += 1;
+        let seed = derive(derive(self.plan.seed, m as u64), number);
+        let clock_offset_ns = Rng::named(seed, "clock").below(CLOCK_OFFSET_NS_MAX);
         let node = match Node::open(config, boot, seed, Instant(clock_offset_ns)) {
             Ok(node) => node,
             Err(error) => return self.refuse(m, error.to_string()),
@@ -209,8 +213,26 @@ impl World {
 
     /// The member's process ends here, killed or by a power loss.
     pub(super) fn crash(&mut self, m: usize, why: &str) {
-        let is_power = self.phase != Phase::Storm || self.fate.chance(self.plan.crashes.power);
+        let mut draws = self.draws_of("end", m as u64, self.now_ns);
+        let is_power = self.phase != Phase::Storm || draws.chance(self.plan.crashes.power);
         self.end_life(m, is_power, why);
+    }
+
+    /// The process may end behind something that it did; whether it has.
+    pub(super) fn crash_behind(&mut self, m: usize, what: Behind, probability: f64, why: &str) -> bool {
+        let machine = &mut self.machines[m];
+        let aim = machine.tallies[what as usize].next(self.now_ns);
+        let is_meant = |(behind, at, _): &(Behind, Aim, bool)| *behind == what && at.is_met(aim);
+        let power = match machine.crashes.iter().position(is_meant) {
+            Some(place) => machine.crashes.remove(place).2,
+            None if self.faults.crashes_left > 0 && self.fate.chance(probability) => {
+                self.phase != Phase::Storm || self.fate.chance(self.plan.crashes.power)
+            }
+            None => return false,
+        };
+        self.note_deed(None, Action::CrashBehind { member: Who::Number(m), what, aim, power });
+        self.end_life(m, power, why);
+        true
     }
 
     pub(super) fn end_life(&mut self, m: usize, is_power: bool, why: &str) {
@@ -218,25 +240,38 @@ impl World {
             return;
         }
         let pause = match self.phase {
-            Phase::Storm => self.draw_pause(self.plan.crashes.restart_ns),
+            Phase::Storm => self.draw_restart(m),
             _ => 1,
         };
         self.after(pause, Event::Start { member: m as u32 });
     }
 
-    /// A script ends a process for so long, or until it starts it.
-    pub(super) fn crash_for(&mut self, m: usize, is_power: bool, down_ns: Option<u64>) {
-        let ran = self.stop_process(m, is_power, "as the script says");
-        match down_ns {
-            None => self.machines[m].is_held_down = true,
-            Some(down_ns) if ran => self.after(down_ns, Event::Start { member: m as u32 }),
-            Some(_) => {}
+    /// The pause before the member's next life.
+    fn draw_restart(&self, m: usize) -> u64 {
+        let (low, high) = self.plan.crashes.restart_ns;
+        self.draws_of("restart", m as u64, self.machines[m].lives).between(low, high)
+    }
+
+    /// A script ends a process.
+    pub(super) fn crash_for(&mut self, m: usize, power: bool, down: Down) {
+        let ran = self.stop_process(m, power, "as the script says");
+        let pause = match down {
+            Down::Held => {
+                self.machines[m].is_held_down = true;
+                return;
+            }
+            Down::Drawn => self.draw_restart(m),
+            Down::For(down_ns) => down_ns,
+        };
+        if ran {
+            self.after(pause, Event::Start { member: m as u32 });
         }
     }
 
     /// A machine that was held down may run again.
     pub(super) fn release_machine(&mut self, m: usize) {
         if std::mem::take(&mut self.machines[m].is_held_down) {
+            self.note_deed(None, Action::Start(Group::one(m)));
             self.at(self.now_ns, Event::Start { member: m as u32 });
         }
     }
@@ -248,13 +283,14 @@ impl World {
     /// The clock of a member runs at another rate, in this life and the next ones.
     pub(super) fn set_clock_rate(&mut self, m: usize, rate: f64) {
         self.plan.members[m].clock_rate = rate;
+        self.note_deed(None, Action::Clock { member: Who::Number(m), rate });
         let now_ns = self.now_ns;
         if let Some(process) = &mut self.machines[m].process {
             process.set_clock_rate(now_ns, rate);
         }
     }
 
-    /// Ends a process; false if there is none.
+    /// Ends a process; false if there is none. What made it end is recorded by who knows it.
     fn stop_process(&mut self, m: usize, is_power: bool, why: &str) -> bool {
         let Some(process) = self.machines[m].process.take() else { return false };
         self.faults.crashes_left = self.faults.crashes_left.saturating_sub(1);
@@ -271,6 +307,8 @@ impl World {
         self.machines[m].paused_until_ns = 0;
         if is_power {
             self.counts.power_losses += 1;
+            let seed = derive(derive(self.plan.seed, m as u64), self.now_ns);
+            self.machines[m].disk.reseed(seed);
             self.machines[m].disk.lose_power();
         }
         if self.machines.iter().filter(|machine| machine.process.is_some()).count() < self.plan.quorum()
@@ -314,13 +352,16 @@ impl World {
                 false => self.fate.below(length),
             };
             let bit = self.fate.below(8) as u8;
-            if self.machines[m].disk.flip_bit(&name, offset, bit) {
-                self.counts.flips += 1;
-                self.machines[m].flipped.insert(name.clone());
-                self.tell(Some(m), Class::Disk, || {
-                    format!("m{m}: bit {bit} of byte {offset} of {name} flips")
-                });
-            }
+            self.flip_bit(m, &name, offset, bit);
+        }
+    }
+
+    pub(super) fn flip_bit(&mut self, m: usize, name: &str, offset: u64, bit: u8) {
+        if self.machines[m].disk.flip_bit(name, offset, bit) {
+            self.counts.flips += 1;
+            self.machines[m].flipped.insert(name.to_owned());
+            self.note_deed(None, Action::Flip { member: Who::Number(m), file: name.to_owned(), offset, bit });
+            self.tell(Some(m), Class::Disk, || format!("m{m}: bit {bit} of byte {offset} of {name} flips"));
         }
     }
 }

@@ -132,6 +132,7 @@ impl World {
             return self.after(PROBE_NS, Event::Probe);
         }
         self.phase = Phase::Last;
+        self.resume_scripted_streams();
         self.tell(None, Class::Phase, || "last look".to_owned());
         self.at(self.now_ns, Event::Think { client: 0 });
         let healthy: Vec<usize> = self.healthy().collect();

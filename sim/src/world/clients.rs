@@ -80,7 +80,9 @@ impl World {
         }
         self.history.ops.push(Op { client, member, life, request, call, arrived: None, answer: None });
         self.clients[client as usize].waits_for = Some(op);
-        let way = self.draw_pause(self.plan.cuts.way_ns);
+        self.workload.note(&self.history.ops[op as usize].request);
+        let (low, high) = self.plan.cuts.way_ns;
+        let way = self.draws_of("way", member as u64, self.now_ns).between(low, high);
         if self.network.reaches_clients(member) {
             self.after(way, Event::Arrive { op });
         }
@@ -145,7 +147,7 @@ impl World {
         if self.machines[m].life() == Some(life)
             && asked_still(&self.history.ops[op as usize])
             && hears
-            && self.fate.chance(self.plan.abandons)
+            && self.draws_of("abandons", m as u64, self.now_ns).chance(self.plan.abandons)
         {
             self.give(m, Input::Abandon { waiter: WaiterId(u64::from(op)) });
         }
@@ -178,7 +180,7 @@ impl World {
             }
         }
         if is_write && self.fate.chance(self.plan.eager_progress) {
-            self.ask_progress();
+            self.after(1, Event::Progress);
         }
         let decided = self.history.log.len() as u64;
         let answer = Answer { at, result, applied, decided };
@@ -188,7 +190,9 @@ impl World {
         }
         // One that gave up does not hear it; what it says was true all the same.
         let waits = self.clients[client as usize].waits_for == Some(waiter.0 as u32);
-        let is_lost = waits && (!self.network.reaches_clients(m) || self.fate.chance(self.plan.reply_lost));
+        let is_lost = waits
+            && (!self.network.reaches_clients(m)
+                || self.draws_of("replies", m as u64, self.now_ns).chance(self.plan.reply_lost));
         self.history.ops[waiter.0 as usize].answer = Some(answer);
         if is_lost {
             self.record(|| What::AnswerLost(waiter.0 as u32));

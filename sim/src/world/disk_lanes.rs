@@ -8,6 +8,7 @@ use super::event::{Completion, Event};
 use super::machine::{Done, LaneKind, Moved};
 use crate::disk::DiskError;
 use crate::marks::Mark;
+use crate::plan::step::Behind;
 use crate::record::Class;
 
 impl World {
@@ -27,12 +28,14 @@ impl World {
                 LaneKind::Spare => {}
             }
             let machine = &mut self.machines[m];
+            machine.disk.now_ns = self.now_ns;
             let process = machine.process.as_mut().expect("it runs");
             match process.lane(kind).step(&mut machine.disk) {
                 Moved::Idle => return,
                 Moved::Performed => {
-                    if self.draws_crash(self.plan.crashes.at_disk_op) {
-                        return self.crash(m, "behind a disk operation");
+                    let probability = self.plan.crashes.at_disk_op;
+                    if self.crash_behind(m, Behind::DiskOp, probability, "behind a disk operation") {
+                        return;
                     }
                 }
                 Moved::Waits(takes_ns) => {
@@ -90,7 +93,8 @@ impl World {
     /// A completion sets out for the node; completions may overtake each other.
     pub(super) fn complete(&mut self, m: usize, completion: Completion) {
         let life = self.machines[m].life().expect("its lane moved") as u32;
-        let pause = self.draw_pause(self.plan.cuts.completion_ns);
+        let (low, high) = self.plan.cuts.completion_ns;
+        let pause = self.machines[m].lanes_pace.between(low, high);
         self.after(pause, Event::Complete { life, completion });
     }
 
@@ -100,9 +104,5 @@ impl World {
             Completion::Checkpointed(ok) => Input::Checkpointed { ok },
         };
         self.give(m, input);
-    }
-
-    pub(super) fn draws_crash(&mut self, probability: f64) -> bool {
-        self.faults.crashes_left > 0 && self.fate.chance(probability)
     }
 }

@@ -24,6 +24,8 @@ pub enum Event {
     StreamOp {
         slot: u32,
     },
+    /// Some stream asks for progress.
+    Progress,
     /// A watch client has read what it got.
     Credit {
         slot: u32,

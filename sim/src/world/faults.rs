@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::event::Event;
 use super::{Phase, World};
 use crate::marks::Mark;
+use crate::plan::step::{Action, Down, Group, Who};
 use crate::plan::{Plan, Shape};
 use crate::record::SpanKind;
 
@@ -49,7 +50,7 @@ impl World {
 
     fn schedule_fault(&mut self, mean_ns: u64, event: Event) {
         if mean_ns > 0 && self.phase == Phase::Storm {
-            let pause = self.fate.between(mean_ns / 10, 2 * mean_ns);
+            let pause = self.fate.between((mean_ns / 10).max(1), 2 * mean_ns);
             self.after(pause, event);
         }
     }
@@ -65,13 +66,16 @@ impl World {
     pub(super) fn on_crash_due(&mut self) {
         if self.phase == Phase::Storm && self.faults.crashes_left > 0 {
             let m = self.pick_member(self.plan.crashes.aims_at_leader);
-            self.crash(m, "at an arbitrary moment");
+            let power = self.fate.chance(self.plan.crashes.power);
+            self.note_deed(None, Action::Crash { members: Group::one(m), power, down: Down::Drawn });
+            self.end_life(m, power, "at an arbitrary moment");
             self.schedule_fault(self.plan.crashes.every_ns, Event::Crash);
         }
     }
 
     pub(super) fn on_blackout_due(&mut self) {
         if self.phase == Phase::Storm && self.faults.crashes_left > 0 {
+            self.note_deed(None, Action::Crash { members: Group::All, power: true, down: Down::Drawn });
             self.black_out("while all lose power");
             self.schedule_fault(self.plan.crashes.blackout_every_ns, Event::Blackout);
         }
@@ -79,12 +83,16 @@ impl World {
 
     /// Everybody loses power at once.
     pub(super) fn black_out(&mut self, why: &str) {
+        self.note_blackout();
+        for m in 0..self.machines.len() {
+            self.end_life(m, true, why);
+        }
+    }
+
+    pub(super) fn note_blackout(&mut self) {
         self.counts.blackouts += 1;
         if self.machines.iter().all(|machine| machine.process.is_some()) {
             self.marks.hit(Mark::Blackout);
-        }
-        for m in 0..self.machines.len() {
-            self.end_life(m, true, why);
         }
     }
 
@@ -101,6 +109,7 @@ impl World {
     /// A process stands still for a while.
     pub(super) fn pause(&mut self, m: usize, pause_ns: u64) {
         self.counts.pauses += 1;
+        self.note_deed(None, Action::Pause { members: Group::one(m), lasts_ns: pause_ns });
         self.machines[m].paused_until_ns = self.now_ns + pause_ns;
         if self.referee.seats[m].leads {
             self.marks.hit(Mark::LeaderPaused);
@@ -117,11 +126,16 @@ impl World {
         let from = self.fate.below(size) as usize;
         let to = (from + 1 + self.fate.below(size - 1) as usize) % size as usize;
         let clog = self.draw_pause(self.plan.network.clog_ns);
-        self.counts.clogs += 1;
-        self.network.clog(from, to, self.now_ns + clog);
-        self.trace.line(self.now_ns, || format!("m{from} => m{to} clogs for {:.3} s", clog as f64 / 1e9));
-        self.record_stop(SpanKind::Clog, from, Some(to), self.now_ns + clog);
+        self.clog(from, to, clog);
         self.schedule_fault(self.plan.network.clog_every_ns, Event::Clog);
+    }
+
+    pub(super) fn clog(&mut self, from: usize, to: usize, lasts_ns: u64) {
+        self.counts.clogs += 1;
+        self.note_deed(None, Action::Clog { from: Who::Number(from), to: Who::Number(to), lasts_ns });
+        self.network.clog(from, to, self.now_ns + lasts_ns);
+        self.record_stop(SpanKind::Clog, from, Some(to), self.now_ns + lasts_ns);
+        self.trace.line(self.now_ns, || format!("m{from} => m{to} clogs for {:.3} s", lasts_ns as f64 / 1e9));
     }
 
     pub(super) fn on_partition_due(&mut self) {
@@ -179,8 +193,17 @@ impl World {
             self.network.cut_clients(*member, cut.is_on);
         }
         let (is_on, lasts_ns, flips_left) = (cut.is_on, cut.lasts_ns, cut.flips_left);
+        let name = format!("cut{number}");
         let (links, clients) = (cut.links.clone(), cut.clients.clone());
         self.record_cut(number, is_on, &links, &clients);
+        if is_on && links.is_empty() {
+            let members = Group::Of(clients.iter().map(|m| Who::Number(*m)).collect());
+            self.note_deed(Some(name), Action::CutClients(members));
+        } else if is_on {
+            self.note_deed(Some(name), Action::CutLinks(links));
+        } else {
+            self.note_deed(None, Action::Heal(Some(name)));
+        }
         self.trace.line(self.now_ns, || format!("cut {number} {}", if is_on { "begins" } else { "ends" }));
         if let Some(leader) = self.referee.leader()
             && is_on

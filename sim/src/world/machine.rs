@@ -12,8 +12,11 @@ use holdfast_core::disk::DiskOp;
 use holdfast_core::node::Node;
 use holdfast_core::wal::Layout;
 
+use crate::aim::{Aim, Tally};
 use crate::disk::{DiskError, DiskFaults, SimDisk};
 use crate::disk_ops::Flush;
+use crate::plan::step::Behind;
+use crate::rng::Rng;
 
 /// What a finished plan is reported as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +122,14 @@ pub struct Machine {
     pub is_refused: bool,
     /// It stays down until a script says otherwise, or the calm comes.
     pub is_held_down: bool,
+    /// How often it did what a crash can come behind, in the order of `Behind`, and the crashes to come.
+    pub tallies: [Tally; 5],
+    pub crashes: Vec<(Behind, Aim, bool)>,
+    /// Lives so far.
+    pub lives: u64,
+    /// Draws of its turns, and of its completions.
+    pub pace: Rng,
+    pub lanes_pace: Rng,
     /// It takes no turn before this moment.
     pub paused_until_ns: u64,
     /// The state that it receives, and whether it ever began to.
@@ -135,6 +146,11 @@ impl Machine {
             flipped: BTreeSet::new(),
             is_refused: false,
             is_held_down: false,
+            tallies: [Tally::default(); 5],
+            crashes: Vec::new(),
+            lives: 0,
+            pace: Rng::named(seed, "turns"),
+            lanes_pace: Rng::named(seed, "lanes"),
             paused_until_ns: 0,
             receives: None,
             has_received: false,

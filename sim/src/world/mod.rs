@@ -10,6 +10,7 @@ mod clients;
 mod counts;
 mod disk_lanes;
 mod event;
+pub mod explicit;
 mod faults;
 mod lies;
 pub mod machine;
@@ -27,7 +28,9 @@ use std::collections::VecDeque;
 use holdfast_core::base::MemberId;
 use holdfast_core::request::Request;
 
+use crate::aim::Aim;
 use crate::check::Violation;
+use crate::disk::Strike;
 use crate::history::{History, Moment, Terms};
 use crate::marks::Marks;
 use crate::plan::Plan;
@@ -38,6 +41,7 @@ use crate::workload::Workload;
 use clients::Client;
 pub use counts::Counts;
 use event::{Agenda, Event};
+use explicit::Deeds;
 use faults::Faults;
 use machine::Machine;
 use network::Network;
@@ -83,6 +87,9 @@ pub struct World {
     last_requests: VecDeque<(usize, Request)>,
     graces_left: u32,
     history: History,
+    /// The plan as it was given, and what was done to the world.
+    given: Box<Plan>,
+    deeds: Deeds,
     /// Draws of times and cuts, and of faults.
     pace: Rng,
     fate: Rng,
@@ -103,10 +110,16 @@ pub struct Outcome {
     pub record: Option<Box<Record>>,
     pub marks: Marks,
     pub counts: Counts,
+    /// The plan as it was given.
+    pub plan: Box<Plan>,
+    pub deeds: Deeds,
+    /// What struck the disk of each member.
+    pub struck: Vec<Vec<(Aim, Strike)>>,
 }
 
 impl World {
     pub fn new(mut plan: Plan, keeps_lines: bool) -> World {
+        let given = Box::new(plan.clone());
         lies::prepare(&mut plan);
         let (seed, size) = (plan.seed, plan.members.len());
         let terms = Terms {
@@ -154,6 +167,8 @@ impl World {
             last_requests: VecDeque::new(),
             graces_left: calm::GRACES,
             history,
+            given,
+            deeds: Deeds::default(),
             pace: Rng::named(seed, "pace"),
             fate: Rng::named(seed, "fate"),
             liar: lies::Liar::default(),
@@ -213,6 +228,7 @@ impl World {
             Event::Arrive { op } => self.on_arrive(op),
             Event::Impatient { op } => self.on_impatient(op),
             Event::StreamOp { slot } => self.on_stream_op(slot),
+            Event::Progress => self.ask_progress(),
             Event::Credit { slot } => self.on_credit(slot),
             Event::Turn { life } => self.if_alive(life, World::on_turn),
             Event::Tick { life } => self.if_alive(life, World::on_tick),
@@ -277,6 +293,11 @@ impl World {
         self.pace.between(bounds.0, bounds.1)
     }
 
+    /// Draws that depend on nothing but what they are for: whatever is left out of a plan, they stay.
+    fn draws_of(&self, name: &str, whose: u64, when: u64) -> Rng {
+        Rng::named(derive(derive(self.plan.seed, whose), when), name)
+    }
+
     fn close(&mut self) {
         self.history.end = self.moment();
         if self.history.calm_since.at_ns == 0 {
@@ -303,7 +324,9 @@ impl World {
             let disk = machine.disk.counts;
             self.counts.faults += disk.syncs_failed + disk.stalls + disk.refused_for_space;
         }
-        let World { history, failed, trace, record, marks, counts, .. } = self;
-        Outcome { history, failed, trace, record, marks, counts }
+        let struck =
+            self.machines.iter_mut().map(|machine| std::mem::take(&mut machine.disk.struck)).collect();
+        let World { given, history, failed, trace, record, marks, counts, deeds, .. } = self;
+        Outcome { plan: given, history, failed, trace, record, marks, counts, deeds, struck }
     }
 }

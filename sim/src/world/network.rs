@@ -15,12 +15,15 @@ use crate::marks::Mark;
 use crate::plan::NetworkPlan;
 use crate::plan::step::Seizure;
 use crate::record::Fate;
-use crate::rng::Rng;
+use crate::rng::{Rng, derive};
 
 /// One direction between two members.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Link {
     base_ns: u64,
+    /// Draws of its delays, and of what it loses and repeats.
+    pace: Rng,
+    fate: Rng,
     /// When the last message arrives; large transfers have a stream of their own.
     last_ns: u64,
     last_bulk_ns: u64,
@@ -48,7 +51,6 @@ struct Letter {
 #[derive(Debug)]
 pub struct Network {
     pub plan: NetworkPlan,
-    rng: Rng,
     size: usize,
     /// By sender, then receiver.
     links: Vec<Link>,
@@ -66,14 +68,26 @@ pub struct Network {
 
 impl Network {
     pub fn new(seed: u64, plan: &NetworkPlan, size: usize) -> Network {
-        let mut rng = Rng::named(seed, "network");
         let (low, high) = plan.base_ns;
-        let link = |rng: &mut Rng| Link { base_ns: rng.log_between(low, high), ..Link::default() };
+        // A direction is drawn by its ends, so that a smaller cluster has the links of a larger one.
+        let link = |from: usize, to: usize| {
+            let seed = derive(derive(seed, from as u64), to as u64);
+            let mut pace = Rng::named(seed, "link");
+            Link {
+                base_ns: pace.log_between(low, high),
+                pace,
+                fate: Rng::named(seed, "link fate"),
+                last_ns: 0,
+                last_bulk_ns: 0,
+                clogged_until_ns: 0,
+                cuts: 0,
+            }
+        };
+        let links = (0..size * size).map(|number| link(number / size, number % size)).collect();
         Network {
             plan: plan.clone(),
             size,
-            links: (0..size * size).map(|_| link(&mut rng)).collect(),
-            rng,
+            links,
             letters: Vec::new(),
             free: Vec::new(),
             clients_cut: vec![0; size],
@@ -122,7 +136,7 @@ impl Network {
     /// When a message that is sent now arrives.
     fn arrival(&mut self, from: usize, to: usize, now_ns: u64, is_bulk: bool) -> u64 {
         let link = &mut self.links[from * self.size + to];
-        let tail_ns = -(1.0 - self.rng.unit()).ln() * self.plan.tail * link.base_ns as f64;
+        let tail_ns = -(1.0 - link.pace.unit()).ln() * self.plan.tail * link.base_ns as f64;
         let mut at_ns = now_ns.max(link.clogged_until_ns) + link.base_ns + tail_ns as u64;
         let last_ns = if is_bulk { &mut link.last_bulk_ns } else { &mut link.last_ns };
         if self.plan.keeps_order {
@@ -161,19 +175,17 @@ impl World {
         {
             self.marks.hit(Mark::SnapshotRepeated);
         }
-        let network = &mut self.network;
-        let duplicate = network.plan.duplicate;
-        let late = if message.is_bulk() {
-            network.plan.late.max(network.plan.late_pieces)
-        } else {
-            network.plan.late
-        };
-        let is_cut = !network.reaches(from, to);
-        if is_cut || network.rng.chance(network.plan.loss) {
+        let Network { plan, links, size, .. } = &mut self.network;
+        let late = if message.is_bulk() { plan.late.max(plan.late_pieces) } else { plan.late };
+        let link = &mut links[from * *size + to];
+        let is_cut = link.cuts > 0;
+        if is_cut || link.fate.chance(plan.loss) {
             self.record_unsent((from, to), &message, if is_cut { Fate::Cut } else { Fate::Lost });
             return self.lose(from, to, &message);
         }
-        let repeats = network.rng.chance(duplicate);
+        let repeats = link.fate.chance(plan.duplicate);
+        let is_late = link.fate.chance(late);
+        let late_ns = if is_late { link.fate.log_between(plan.late_ns.0, plan.late_ns.1) } else { 0 };
         let from_life = self.machines[from].life().expect("it sends");
         let letter = Caught { from, to, from_life, message };
         if self.network.has_seizures() {
@@ -191,9 +203,7 @@ impl World {
             self.dispatch(letter.clone(), 0);
             self.record_copy();
         }
-        if self.network.rng.chance(late) {
-            let (low, high) = self.network.plan.late_ns;
-            let late_ns = self.network.rng.log_between(low, high);
+        if is_late {
             self.counts.mails_repeated += 1;
             self.dispatch(letter.clone(), late_ns);
         }
@@ -230,10 +240,11 @@ impl World {
         }
         self.trace.line(self.now_ns, || format!("m{from} => m{to} is lost: {}", brief(message)));
         let reports = self.network.plan.reports_loss;
+        let link = &mut self.network.links[from * self.network.size + to];
         if let Some(life) = self.machines[from].life()
-            && self.network.rng.chance(reports)
+            && link.fate.chance(reports)
         {
-            let pause = self.network.rng.between(100_000, 10_000_000);
+            let pause = link.fate.between(100_000, 10_000_000);
             self.after(pause, Event::Lost { life: life as u32, to: to as u32 });
         }
     }

@@ -22,6 +22,7 @@ use crate::check::matching::goes_through_log;
 use crate::history::{Digest, LogEntry, Moment};
 use crate::marks::Mark;
 use crate::oracle::model::Decree;
+use crate::plan::step::Behind;
 use crate::record::{Class, What};
 
 /// When the entries of a term were seen first: from index `first` on, without gaps.
@@ -384,9 +385,12 @@ impl World {
             Note::CheckpointWritten { index } => {
                 self.counts.checkpoints += 1;
                 let receives = self.machines[m].receives.take_if(|received| received == index);
-                if receives.is_some() && self.draws_crash(self.plan.crashes.after_received) {
+                let (probability, why) = (
+                    self.plan.crashes.after_received,
+                    "behind a received state, which its log does not name",
+                );
+                if receives.is_some() && self.crash_behind(m, Behind::Received, probability, why) {
                     self.marks.hit(Mark::CrashAfterReceived);
-                    self.crash(m, "behind a received state, which its log does not name");
                 }
             }
             _ => {}

@@ -5,15 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_core::boundary::{StreamOp, WatchCreate};
+use holdfast_core::boundary::StreamOp;
 use holdfast_core::request::Response;
 
 use super::event::Event;
-use super::streams::Slot;
+use super::explicit::Wanted;
 use super::{Phase, World};
 use crate::check::matching::is_unknown;
-use crate::plan::step::{Action, Ask, Condition, Expect, Facts, Group, MailFilter, Step, When, Who};
-use crate::record::{Class, SpanKind};
+use crate::plan::step::{
+    Action, Ask, Condition, Down, Expect, Facts, Group, MailFilter, Seizure, Step, When, Who,
+};
+use crate::record::Class;
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +92,9 @@ impl World {
             self.script.waits = Waits::Nothing;
             return self.end_script();
         };
+        if step.action.is_ahead() {
+            return self.take_step();
+        }
         let number = self.script.next as u32;
         let (waits, at_ns) = match &step.when {
             When::After(pause_ns) => (Waits::Time, self.now_ns + pause_ns),
@@ -181,16 +186,19 @@ impl World {
         match &step.action {
             Action::Wait => {}
             Action::Member(who) => return Ok(Some(Named::Member(self.member(who)?))),
+            Action::CutLinks(links) => {
+                return Ok(Some(Named::Cut(self.begin_cut(links.clone(), Vec::new()))));
+            }
             Action::Cut { from, to, both } => return self.cut_groups(from, to, *both).map(Some),
             Action::CutClients(group) => {
                 let clients = self.members_of(group, &[])?;
                 return Ok(Some(Named::Cut(self.begin_cut(Vec::new(), clients))));
             }
             Action::Heal(name) => self.heal(name.as_deref())?,
-            Action::Crash { members, power, down_ns } => {
-                for m in self.members_of(members, &[])? {
-                    self.crash_for(m, *power, *down_ns);
-                }
+            Action::Crash { members, power, down } => self.crash_group(members, *power, *down)?,
+            Action::CrashBehind { member, what, aim, power } => {
+                let m = self.member(member)?;
+                self.machines[m].crashes.push((*what, *aim, *power));
             }
             Action::Start(group) => {
                 for m in self.members_of(group, &[])? {
@@ -202,30 +210,20 @@ impl World {
                     self.pause(m, *lasts_ns);
                 }
             }
-            Action::StallSync { member, lasts_ns } => {
+            Action::StrikeDisk { member, aim, strike } => {
                 let m = self.member(member)?;
-                self.machines[m].disk.stall_next_sync(*lasts_ns);
+                self.machines[m].disk.strike(*aim, *strike);
             }
-            Action::FailSync { member } => {
+            Action::Flip { member, file, offset, bit } => {
                 let m = self.member(member)?;
-                self.machines[m].disk.fail_next_sync();
+                self.flip_bit(m, file, *offset, *bit);
             }
             Action::Clog { from, to, lasts_ns } => {
                 let (from, to) = (self.member(from)?, self.member(to)?);
-                self.counts.clogs += 1;
-                self.network.clog(from, to, self.now_ns + lasts_ns);
-                self.record_stop(SpanKind::Clog, from, Some(to), self.now_ns + lasts_ns);
+                self.clog(from, to, *lasts_ns);
             }
-            Action::Seize { seizure, filter } => {
-                let MailFilter { kind, from, to, count } = filter;
-                let from = from.as_ref().map(|who| self.member(who)).transpose()?;
-                let to = to.as_ref().map(|who| self.member(who)).transpose()?;
-                return Ok(Some(Named::Mail(self.network.seize(*seizure, *kind, (from, to), *count))));
-            }
-            Action::Release { name, times } => match self.script.names.get(name) {
-                Some(Named::Mail(seizure)) => self.release_mail(*seizure, *times),
-                _ => return Err(format!("`{name}` is no mail")),
-            },
+            Action::Seize { seizure, filter } => return self.seize(*seizure, filter).map(Some),
+            Action::Release { name, times } => self.release(name, *times)?,
             Action::Clock { member, rate } => {
                 let m = self.member(member)?;
                 self.set_clock_rate(m, *rate);
@@ -234,32 +232,68 @@ impl World {
                 let m = self.member(to)?;
                 return Ok(Some(Named::Op(self.ask(number, m, ask))));
             }
-            Action::Watch { to, create, reads } => {
+            Action::Open { to, op, reads } => {
                 let m = self.member(to)?;
-                return self.watch(m, create, *reads).map(Some);
+                let known = step.name.as_ref().and_then(|name| self.script.names.get(name));
+                let slot = match known {
+                    Some(Named::Slot(slot)) => Some(*slot),
+                    _ => None,
+                };
+                return Ok(self.open_scripted(slot, m, op, *reads).or(slot).map(Named::Slot));
             }
             Action::Stream { name, op } => self.speak(name, op)?,
         }
         Ok(None)
     }
 
-    fn watch(&mut self, m: usize, create: &WatchCreate, reads: bool) -> Result<Named, String> {
-        let life = self.machines[m].life().ok_or_else(|| format!("m{m} does not run"))?;
-        let slot = self.slots.len() as u32;
-        self.slots.push(Slot::scripted(m, reads));
-        self.open_stream(slot, m, life);
-        self.send_op(slot, StreamOp::Create(create.clone()));
-        Ok(Named::Slot(slot))
+    fn seize(&mut self, seizure: Seizure, filter: &MailFilter) -> Result<Named, String> {
+        let MailFilter { kind, from, to, count } = filter;
+        let from = from.as_ref().map(|who| self.member(who)).transpose()?;
+        let to = to.as_ref().map(|who| self.member(who)).transpose()?;
+        let number = self.network.seize(seizure, *kind, (from, to), *count);
+        let (from, to) = (from.map(Who::Number), to.map(Who::Number));
+        let filter = MailFilter { kind: *kind, from, to, count: *count };
+        self.note_deed(Some(format!("mail{number}")), Action::Seize { seizure, filter });
+        Ok(Named::Mail(number))
     }
 
-    /// The client of a stream says something on it.
+    fn release(&mut self, name: &str, times: u64) -> Result<(), String> {
+        let Some(Named::Mail(number)) = self.script.names.get(name) else {
+            return Err(format!("`{name}` is no mail"));
+        };
+        let number = *number;
+        self.note_deed(None, Action::Release { name: format!("mail{number}"), times });
+        self.release_mail(number, times);
+        Ok(())
+    }
+
+    fn crash_group(&mut self, members: &Group, power: bool, down: Down) -> Result<(), String> {
+        let numbers = self.members_of(members, &[])?;
+        let members = match members {
+            Group::All => Group::All,
+            _ => Group::Of(numbers.iter().map(|m| Who::Number(*m)).collect()),
+        };
+        if members == Group::All && power {
+            self.note_blackout();
+        }
+        self.note_deed(None, Action::Crash { members, power, down });
+        for m in numbers {
+            self.crash_for(m, power, down);
+        }
+        Ok(())
+    }
+
+    /// The client of a stream says something on it. A connection that broke takes the stream with it: nobody
+    /// hears then.
     fn speak(&mut self, name: &str, op: &StreamOp) -> Result<(), String> {
         match self.script.names.get(name) {
-            Some(Named::Slot(slot)) if self.slots[*slot as usize].is_open() => {
-                self.send_op(*slot, op.clone());
+            Some(Named::Slot(slot)) => {
+                let slot = *slot;
+                if self.slots[slot as usize].is_open() {
+                    self.send_op(slot, op.clone());
+                }
                 Ok(())
             }
-            Some(Named::Slot(_)) => Err(format!("the stream `{name}` is closed")),
             _ => Err(format!("`{name}` is no stream")),
         }
     }
@@ -322,9 +356,14 @@ impl World {
             None => {
                 self.heal_cuts();
                 self.network.end_seizures();
+                self.note_deed(None, Action::Heal(None));
             }
             Some((_, Some(Named::Cut(cut)))) => self.end_cut(*cut),
-            Some((_, Some(Named::Mail(seizure)))) => self.network.end_seizure(*seizure),
+            Some((_, Some(Named::Mail(seizure)))) => {
+                let number = *seizure;
+                self.network.end_seizure(number);
+                self.note_deed(None, Action::Heal(Some(format!("mail{number}"))));
+            }
             Some((name, _)) => return Err(format!("`{name}` is no cut and no mail")),
         }
         Ok(())
@@ -339,7 +378,11 @@ impl World {
         let client = self.add_scripted_client();
         let op = self.send_request(client, m, life, ask.request.clone());
         self.after(ask.patience_ns, Event::Impatient { op });
-        self.script.asked.insert(op, step);
+        if ask.waits || ask.expect != Expect::Anything {
+            self.script.asked.insert(op, step);
+        }
+        let wanted = Wanted { expect: ask.expect.clone(), patience_ns: ask.patience_ns };
+        self.deeds.wanted.insert(op, wanted);
         if ask.waits {
             self.script.waits = Waits::Outcome(op);
         }

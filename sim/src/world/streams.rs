@@ -92,6 +92,49 @@ impl World {
         }
     }
 
+    fn choose_stream_member(&mut self, slot: u32) -> usize {
+        let size = self.machines.len() as u64;
+        let m = match self.phase {
+            Phase::Storm => self.pace.below(size),
+            _ => self.draws_of("stream", u64::from(slot), self.now_ns).below(size),
+        };
+        m as usize
+    }
+
+    /// A script opens a stream in a slot of its own, or in one that it has used before.
+    pub(super) fn open_scripted(
+        &mut self,
+        slot: Option<u32>,
+        m: usize,
+        op: &StreamOp,
+        reads: bool,
+    ) -> Option<u32> {
+        let life = self.machines[m].life()?;
+        let slot = slot.unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() as u32 - 1
+        });
+        if self.slots[slot as usize].open.is_some() {
+            self.send_op(slot, StreamOp::Close);
+        }
+        let resume_at = self.slots[slot as usize].resume_at;
+        let watches_all =
+            matches!(op, StreamOp::Create(create) if create.key[..] == [0] && create.range_end[..] == [0]);
+        self.slots[slot as usize] = Slot { resume_at, watches_all, ..Slot::scripted(m, reads) };
+        self.open_stream(slot, m, life);
+        self.send_op(slot, op.clone());
+        Some(slot)
+    }
+
+    /// Streams of scripts are resumed for the last look, as others are.
+    pub(super) fn resume_scripted_streams(&mut self) {
+        for slot in 0..self.slots.len() as u32 {
+            if self.slots[slot as usize].is_scripted {
+                self.at(self.now_ns, Event::StreamOp { slot });
+            }
+        }
+    }
+
     /// Opens a stream: with a watch of everything, resumed where the last one ended, or any other.
     fn first_op(&mut self, slot: u32) -> Option<StreamOp> {
         let before = self.slots[slot as usize].member;
@@ -99,7 +142,7 @@ impl World {
             Some(member) if self.slots[slot as usize].probes || self.plan.routing == Routing::Sticky => {
                 member
             }
-            _ => self.pace.below(self.machines.len() as u64) as usize,
+            _ => self.choose_stream_member(slot),
         };
         let life = self.machines[member].life()?;
         let resumes = self.phase == Phase::Last || self.fate.chance(0.6);
@@ -114,7 +157,8 @@ impl World {
         if resumes && resume_at > 1 && before.is_some_and(|before| before != member) {
             self.marks.hit(Mark::WatchMoved);
         }
-        *state = Slot { probes, resume_at, watches_all: resumes, ..Slot::default() };
+        let is_scripted = state.is_scripted;
+        *state = Slot { probes, is_scripted, resume_at, watches_all: resumes, ..Slot::default() };
         self.open_stream(slot, member, life);
         Some(match resumes {
             true => StreamOp::Create(Workload::watch_all(resume_at)),
@@ -128,6 +172,7 @@ impl World {
         self.history.streams.push(Stream { member, life, passed: Vec::new(), lives_to_end: false });
         let state = &mut self.slots[slot as usize];
         (state.open, state.member) = (Some(number), Some(member));
+        self.deeds.slots.push((slot, !state.is_stuck));
     }
 
     /// From here on every client reads.
@@ -183,7 +228,9 @@ impl World {
         let is_first = state.owed_bytes == 0;
         state.owed_bytes += response.credit_bytes();
         if is_first && !state.is_stuck {
-            let pause = self.draw_pause(self.plan.credit_ns);
+            let (low, high) = self.plan.credit_ns;
+            let member = state.member.map_or(0, |member| member as u64);
+            let pause = self.draws_of("credit", member, self.now_ns).between(low, high);
             self.after(pause, Event::Credit { slot });
         }
     }

@@ -10,7 +10,7 @@ use super::machine::{LaneKind, LogWork};
 use super::network::brief;
 use super::{TURNS_MAX, World};
 use crate::marks::Mark;
-use crate::record::SpanKind;
+use crate::plan::step::Behind;
 
 /// Time that a turn takes at least, so that a node with work left does not stop the clock.
 const TURN_NS: u64 = 20_000;
@@ -26,11 +26,11 @@ impl World {
     }
 
     fn schedule_turn_soon(&mut self, m: usize) {
-        let mut pause = self.draw_pause(self.plan.cuts.turn_ns);
+        let (low, high) = self.plan.cuts.turn_ns;
+        let pause = self.machines[m].pace.between(low, high);
         if self.fate.chance(self.plan.cuts.pause) {
-            self.counts.pauses += 1;
-            pause += self.draw_pause(self.plan.cuts.pause_ns);
-            self.record_stop(SpanKind::Pause, m, None, self.now_ns + pause);
+            let pause_ns = self.draw_pause(self.plan.cuts.pause_ns);
+            self.pause(m, pause_ns);
         }
         self.schedule_turn(m, self.now_ns + pause);
     }
@@ -111,19 +111,21 @@ impl World {
             self.take_digest(m);
         }
         let probability = self.plan.crashes.while_dirty;
-        if probability > 0.0 && self.machines[m].disk.is_dirty() && self.draws_crash(probability) {
-            self.crash(m, "while its disk has unsynced bytes");
+        let may_crash = probability > 0.0 || !self.machines[m].crashes.is_empty();
+        if may_crash && self.machines[m].disk.is_dirty() {
+            self.crash_behind(m, Behind::Turn, probability, "while its disk has unsynced bytes");
         }
     }
 
     /// All of the inbox, or a part of it; a due tick goes last, where the batch is closed.
     fn take_inputs(&mut self, m: usize) -> Vec<Input> {
-        let splits = self.fate.chance(self.plan.cuts.split);
-        let process = self.machines[m].process.as_mut().expect("alive");
+        let machine = &mut self.machines[m];
+        let splits = machine.pace.chance(self.plan.cuts.split);
+        let process = machine.process.as_mut().expect("alive");
         let spare = std::mem::take(&mut process.inbox_spare);
         let mut inputs = std::mem::replace(&mut process.inbox, spare);
         if splits && inputs.len() > 1 {
-            let cut = self.pace.between(1, inputs.len() as u64 - 1) as usize;
+            let cut = machine.pace.between(1, inputs.len() as u64 - 1) as usize;
             process.inbox.extend(inputs.drain(cut..));
         } else if std::mem::take(&mut process.tick_is_due) {
             inputs.push(Input::Tick);
@@ -152,8 +154,9 @@ impl World {
             if self.failed.is_some() || self.machines[m].process.is_none() {
                 return;
             }
-            if self.draws_crash(self.plan.crashes.at_effect) {
-                return self.crash(m, "between two effects");
+            let probability = self.plan.crashes.at_effect;
+            if self.crash_behind(m, Behind::Effect, probability, "between two effects") {
+                return;
             }
         }
     }
@@ -208,9 +211,9 @@ impl World {
         let grants = matches!(&message, PeerMessage::Raft(mail)
             if mail.get_msg_type() == MessageType::MsgRequestVoteResponse && !mail.reject);
         self.send(m, number, message);
-        if grants && self.draws_crash(self.plan.crashes.after_vote) {
+        let probability = self.plan.crashes.after_vote;
+        if grants && self.crash_behind(m, Behind::Vote, probability, "right behind a granted vote") {
             self.marks.hit(Mark::CrashAfterVote);
-            self.crash(m, "right behind a granted vote");
         }
     }
 

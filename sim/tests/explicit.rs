@@ -1,0 +1,58 @@
+//! Explicit plans: what happened in a run, run again from its list, happens again.
+
+use holdfast_sim::plan::{Lie, Plan, Profile};
+use holdfast_sim::rng::derive;
+use holdfast_sim::run::run_plan;
+use holdfast_sim::world::explicit::explicit;
+use holdfast_sim::world::{Outcome, World};
+
+/// Each request of the storm: of whom, when it was asked and when answered.
+fn storm(outcome: &Outcome) -> Vec<(usize, u64, Option<u64>)> {
+    let calm = outcome.history.calm_since.seq;
+    let ops = outcome.history.ops.iter().filter(|op| op.call.seq < calm);
+    let times = |op: &holdfast_sim::history::Op| {
+        let answered = op.answer.as_ref().filter(|answer| answer.at.seq < calm);
+        (op.member, op.call.at_ns, answered.map(|answer| answer.at.at_ns))
+    };
+    ops.map(times).collect()
+}
+
+/// What is drawn from a stream of a link or a member may fall in another order where two things happen in one
+/// instant: a few runs may differ, and none may fail.
+#[test]
+fn the_script_of_a_run_makes_the_same_run() {
+    let (mut same, mut runs) = (0, 0);
+    for profile in Profile::ALL {
+        for n in 0..5 {
+            let plan = Plan::draw(derive(17, n), profile);
+            let first = World::new(plan, false).run();
+            let second = World::new(explicit(&first), false).run();
+            assert!(first.failed.is_none() && second.failed.is_none(), "{:?}", second.failed);
+            runs += 1;
+            same += u64::from(storm(&first) == storm(&second));
+        }
+    }
+    assert!(same * 10 >= runs * 9, "only {same} of {runs} runs are the same to the nanosecond");
+}
+
+#[test]
+fn the_script_of_a_run_that_failed_fails_in_the_same_way() {
+    let mut lost = Vec::new();
+    for lie in Lie::ALL {
+        for n in 0..40 {
+            let mut plan =
+                Plan::draw_sized(derive(5, n), Profile::Standard, if lie.needs_peers() { 3 } else { 1 });
+            plan.lie = Some(lie);
+            let Err(failure) = run_plan(plan, false).0 else { continue };
+            let listed = failure.explicit.expect("the world saw it");
+            match run_plan(*listed, false).0 {
+                Err(again) if again.violation.check == failure.violation.check => {}
+                other => {
+                    lost.push(format!("{lie:?} {n}: {} became {:?}", failure.violation.check, other.err()))
+                }
+            }
+            break;
+        }
+    }
+    assert!(lost.is_empty(), "{lost:#?}");
+}
