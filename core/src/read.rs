@@ -143,9 +143,19 @@ impl Reads {
         self.jobs.push_back(Job::new(read));
     }
 
-    /// Whether a round would serve anybody.
+    /// Whether a round would serve anybody. Reads that come while one is under way share the next one, which
+    /// begins when it is confirmed; at the latest with the next tick, since it may be lost.
     pub fn wants_round(&self) -> bool {
-        !self.queued.is_empty()
+        !self.queued.is_empty() && !self.is_round_under_way()
+    }
+
+    fn is_round_under_way(&self) -> bool {
+        self.rounds.back().is_some_and(|round| round.asked_at_tick == self.ticks)
+    }
+
+    /// Whether there is anything to ask of another member that leads.
+    pub fn wants_asking(&self) -> bool {
+        self.wants_round() || self.queued.iter().any(|read| read.query.is_leaders())
     }
 
     /// Everything queued waits for round `number`.
@@ -185,7 +195,9 @@ impl Reads {
             ));
             self.asked.insert(*number, Asked { at_tick: self.ticks, read });
         }
-        if !reads.is_empty() {
+        if self.is_round_under_way() {
+            self.queued = reads;
+        } else if !reads.is_empty() {
             *number += 1;
             questions.push((*number, Question::ReadIndex));
             self.rounds.push_back(Round { number: *number, asked_at_tick: self.ticks, reads });
@@ -506,6 +518,29 @@ mod tests {
         reads.on_not_leader(2);
         reads.on_tick(Instant(20), true, &mut Vec::new());
         assert!(!reads.wants_round(), "what is under way is not asked twice");
+    }
+
+    #[test]
+    fn reads_that_come_during_a_round_share_the_next_one() {
+        let (mut reads, mut number) = (reads(), 0);
+        ask(&mut reads, &mut number);
+        for waiter in 3..6 {
+            let caller = Caller::Local(WaiterId(waiter));
+            reads.linearizable(Read { caller, query: Query::Members, deadline: Instant(1_000) });
+        }
+        assert!(!reads.wants_asking());
+        // What only a leader answers waits for no round.
+        let (caller, query) = (Caller::Local(WaiterId(6)), Query::KeepAlive(LeaseId(8)));
+        reads.linearizable(Read { caller, query, deadline: Instant(1_000) });
+        assert_eq!(ask(&mut reads, &mut number), [(3, Question::KeepAlive { id: LeaseId(8) })]);
+        reads.on_confirmed(2, LogIndex(1), &mut Vec::new());
+        assert_eq!(ask(&mut reads, &mut number), [(4, Question::ReadIndex)]);
+        // One that is lost holds up nobody beyond a tick.
+        let caller = Caller::Local(WaiterId(7));
+        reads.linearizable(Read { caller, query: Query::Members, deadline: Instant(1_000) });
+        assert!(!reads.wants_asking());
+        reads.on_tick(Instant(10), true, &mut Vec::new());
+        assert_eq!(ask(&mut reads, &mut number), [(5, Question::ReadIndex)]);
     }
 
     #[test]

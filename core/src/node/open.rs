@@ -126,23 +126,7 @@ impl Node {
     /// Errors: data that cannot be trusted or a configuration that is not supported.
     pub fn open(config: Config, boot: Boot, seed: u64, now: Instant) -> Result<Node, BootError> {
         let id = config.identity.member_id;
-        let (state, raft_boot) = match boot {
-            Boot::Fresh(start) => fresh(&start, FrameWriter::new(Lsn(0), 0), seed)?,
-            Boot::Existing(found, start) if found.is_bare() => {
-                if let Start::New(bootstrap) = &start
-                    && bootstrap.member_id() != Some(id)
-                {
-                    return Err(BootError::BootstrapChanged { member_id: id });
-                }
-                fresh(&start, found.log.writer, seed)?
-            }
-            Boot::Existing(found, _) => existing(*found, seed)?,
-            Boot::ForceNewCluster(found) => {
-                let (state, mut boot) = existing(*found, seed)?;
-                go_alone(id, &state, &mut boot)?;
-                (state, boot)
-            }
-        };
+        let (state, raft_boot) = start_from(boot, id, seed)?;
         if state.members.is_removed(id) {
             return Err(BootError::Removed { member_id: id });
         }
@@ -194,6 +178,27 @@ impl Node {
             limits,
             config,
         })
+    }
+}
+
+/// State and log as this life finds them. `life` makes its first frame unlike any other.
+fn start_from(boot: Boot, id: MemberId, life: u64) -> Result<(State, RaftBoot), BootError> {
+    match boot {
+        Boot::Fresh(start) => fresh(&start, FrameWriter::new(Lsn(0), 0), life),
+        Boot::Existing(found, start) if found.is_bare() => {
+            if let Start::New(bootstrap) = &start
+                && bootstrap.member_id() != Some(id)
+            {
+                return Err(BootError::BootstrapChanged { member_id: id });
+            }
+            fresh(&start, found.log.writer, life)
+        }
+        Boot::Existing(found, _) => existing(*found, life),
+        Boot::ForceNewCluster(found) => {
+            let (state, mut boot) = existing(*found, life)?;
+            go_alone(id, &state, &mut boot)?;
+            Ok((state, boot))
+        }
     }
 }
 

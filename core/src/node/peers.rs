@@ -79,10 +79,13 @@ impl Node {
     /// What waits for an index, or for what only a leader knows, is asked of the leader; if that is us, of
     /// a quorum.
     pub(super) fn ask_leader(&mut self, effects: &mut Vec<Effect>) {
-        if !self.reads.wants_round() {
+        if !self.reads.wants_asking() {
             return;
         }
         if self.consensus.is_leader() {
+            if !self.reads.wants_round() {
+                return;
+            }
             self.question += 1;
             if self.consensus.read_round(self.question) {
                 self.reads.on_asked(self.question);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt, stream};
 use holdfast_core::base::MemberId;
 use holdfast_core::peer::PeerMessage;
+use prometheus::IntCounter;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -81,7 +82,8 @@ impl peer_server::Peer for PeerService {
         let answer = self.hello(&hello);
         let from = hello.from;
         self.shared.tell(PeerEvent::Hello { from, peer_urls: hello.peer_urls });
-        let incoming = Incoming { shared: self.shared.clone(), from, parcels };
+        let received_bytes = self.shared.meters.received_bytes.with_label_values(&[&format!("{from:x}")]);
+        let incoming = Incoming { shared: self.shared.clone(), from, parcels, received_bytes };
         let echoes = stream::try_unfold(incoming, |mut incoming| async move {
             let probe = incoming.next_probe().await?;
             Ok(probe.map(|probe| (Parcel { probe, ..Parcel::default() }, incoming)))
@@ -101,6 +103,7 @@ struct Incoming {
     shared: Shared,
     from: MemberId,
     parcels: Streaming<Parcel>,
+    received_bytes: IntCounter,
 }
 
 impl Incoming {
@@ -111,12 +114,12 @@ impl Incoming {
             if self.shared.is_removed(self.from) {
                 return Err(Status::failed_precondition(REMOVED));
             }
-            let label = format!("{:x}", self.from);
             for bytes in parcel.messages {
-                self.shared.meters.received_bytes.with_label_values(&[&label]).inc_by(bytes.len() as u64);
+                self.received_bytes.inc_by(bytes.len() as u64);
                 let room = self.shared.room(bytes.len()).await;
                 let message = PeerMessage::decode(bytes).map_err(|error| {
-                    self.shared.meters.received_failures.with_label_values(&[&label]).inc();
+                    let from = format!("{:x}", self.from);
+                    self.shared.meters.received_failures.with_label_values(&[&from]).inc();
                     self.refuse(format!("a message cannot be read: {}", error.0))
                 })?;
                 self.shared.tell(PeerEvent::Message { from: self.from, message, room });

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::Stream;
 use holdfast_core::base::MemberId;
+use holdfast_core::peer::PeerMessage;
+use prometheus::IntCounter;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::transport::Endpoint;
@@ -152,13 +155,14 @@ impl Dial {
         *is_connected = true;
         let note = PeerNote::Connected { member: self.member, url: url.to_owned(), lane: self.lane };
         self.shared.tell(PeerEvent::Note(note));
+        let sent_bytes = self.shared.meters.sent_bytes.with_label_values(&[&hex(self.member)]);
         let local = hex(self.shared.identity.member_id);
         let remote = hex(self.member);
         let labels: [&str; 2] = [&local, &remote];
         if self.lane == Lane::Mail {
             self.shared.meters.active.with_label_values(&labels).inc();
         }
-        let ended = self.carry(parcels, answers).await;
+        let ended = self.carry(parcels, answers, &sent_bytes).await;
         if self.lane == Lane::Mail {
             self.shared.meters.active.with_label_values(&labels).dec();
             self.shared.meters.disconnected.with_label_values(&labels).inc();
@@ -202,7 +206,12 @@ impl Dial {
     }
 
     /// Hands over what the outbox has until the connection breaks.
-    async fn carry(&self, parcels: mpsc::Sender<Parcel>, mut answers: Streaming<Parcel>) -> Ended {
+    async fn carry(
+        &self,
+        parcels: mpsc::Sender<Parcel>,
+        mut answers: Streaming<Parcel>,
+        sent_bytes: &IntCounter,
+    ) -> Ended {
         let mut probes = Probes::new();
         let mut carried_at = Instant::now();
         loop {
@@ -236,7 +245,9 @@ impl Dial {
                         return Ended::Closed;
                     }
                     carried_at = Instant::now();
-                    permit.send(self.parcel(&messages));
+                    let messages: Vec<Bytes> = messages.iter().map(PeerMessage::encode).collect();
+                    sent_bytes.inc_by(messages.iter().map(|bytes| bytes.len() as u64).sum());
+                    permit.send(Parcel { messages, ..Parcel::default() });
                 }
             }
         }
@@ -254,13 +265,6 @@ impl Dial {
             }
         };
         timeout(PROBE_EVERY, last).await.unwrap_or_else(|_| Ended::Broken("the connection broke".to_owned()))
-    }
-
-    fn parcel(&self, messages: &[holdfast_core::peer::PeerMessage]) -> Parcel {
-        let messages: Vec<_> = messages.iter().map(|message| message.encode()).collect();
-        let bytes: usize = messages.iter().map(bytes::Bytes::len).sum();
-        self.shared.meters.sent_bytes.with_label_values(&[&hex(self.member)]).inc_by(bytes as u64);
-        Parcel { messages, ..Parcel::default() }
     }
 
     fn on_echo(&self, probes: &mut Probes, probe: u64) {
