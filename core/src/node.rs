@@ -153,6 +153,7 @@ impl Node {
                 self.on_peer(now, from, message, effects);
             }
             Input::Unreachable { member } => {
+                self.cluster.on_unreachable(member);
                 self.flush_proposals(effects);
                 self.consensus.report_unreachable(member);
             }

@@ -1,6 +1,6 @@
 //! What a member knows of the others beside State: whom it hears, who leads, since when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Node;
 use crate::base::{Instant, MemberId};
@@ -16,6 +16,8 @@ const PING_TICKS: u64 = 3;
 #[derive(Default)]
 pub(super) struct Cluster {
     heard: BTreeMap<MemberId, Heard>,
+    /// Whom our mail did not reach and who has not been heard since.
+    lost: BTreeSet<MemberId>,
     leader: Option<MemberId>,
     /// When the present leader became known here.
     leader_since: Instant,
@@ -42,6 +44,7 @@ struct Moving {
 impl Cluster {
     /// A member spoke; a silence of `silence_ns` ends a connection.
     pub fn on_heard(&mut self, member: MemberId, now: Instant, silence_ns: u64) {
+        self.lost.remove(&member);
         let heard = self.heard.entry(member).or_insert(Heard { last: now, since: now });
         if now.since_ns(heard.last) > silence_ns {
             heard.since = now;
@@ -55,8 +58,19 @@ impl Cluster {
         (now.since_ns(heard.last) <= silence_ns).then_some(heard.since)
     }
 
+    /// What was sent to a member lately did not reach it.
+    pub fn on_unreachable(&mut self, member: MemberId) {
+        self.lost.insert(member);
+    }
+
+    /// Whether what is sent to a member now is likely to be lost.
+    pub fn is_lost(&self, member: MemberId) -> bool {
+        self.lost.contains(&member)
+    }
+
     pub fn forget(&mut self, member: MemberId) {
         self.heard.remove(&member);
+        self.lost.remove(&member);
     }
 }
 

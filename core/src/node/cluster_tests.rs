@@ -432,6 +432,28 @@ fn a_leader_that_stops_hands_over_and_others_have_nothing_to() {
     assert_eq!(sole.ask(sole_leader, Request::HandOver), Ok(Response::MoveLeader));
 }
 
+#[test]
+fn a_write_does_not_go_to_a_leader_that_mail_does_not_reach() {
+    let mut cluster = Cluster::new(3, Limits::default());
+    let old = cluster.leader();
+    cluster.cut.insert(old);
+    let follower = cluster.others(old)[0];
+    let machine = cluster.machines.get_mut(&follower).expect("it runs");
+    machine.inputs.push(Input::Unreachable { member: old });
+    // Answered by the successor, where it would have been lost on its way to the old one.
+    cluster.put(follower, "k", b"1");
+    assert_ne!(cluster.leader(), old);
+    // One that is heard again counts.
+    cluster.cut.clear();
+    cluster.converge();
+    let leader = cluster.leader();
+    let follower = cluster.others(leader)[0];
+    let machine = cluster.machines.get_mut(&follower).expect("it runs");
+    machine.inputs.push(Input::Unreachable { member: leader });
+    cluster.put(follower, "k", b"2");
+    assert_eq!(cluster.leader(), leader);
+}
+
 /// With checkpoints behind the log and without; what the others never had is kept, too.
 #[test]
 fn a_member_goes_on_alone_with_all_it_has_when_it_is_forced_to() {

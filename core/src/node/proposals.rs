@@ -155,7 +155,8 @@ impl Node {
     }
 
     /// Everything queued goes into the log, if we lead, or to the leader; else it waits for one until its
-    /// deadline. A membership change waits for the one before.
+    /// deadline. A leader that our mail does not reach counts as none: what is lost on the way to it would be
+    /// lost for good. A membership change waits for the one before.
     pub(super) fn flush_proposals(&mut self, effects: &mut Vec<Effect>) {
         if self.proposals.queued.is_empty() {
             return;
@@ -167,7 +168,9 @@ impl Node {
             .retain(|queued| queued.leader_of.is_none_or(|leader_of| leads && leader_of == term));
         if leads {
             self.flush_to_log(effects);
-        } else if let Some(leader) = self.consensus.leader() {
+        } else if let Some(leader) = self.consensus.leader()
+            && !self.cluster.is_lost(leader)
+        {
             let queued = std::mem::take(&mut self.proposals.queued);
             let mut commands = Vec::with_capacity(queued.len());
             for Queued { counter, proposal, waiting, .. } in queued {
