@@ -8,6 +8,7 @@ use super::{Checked, Truth, Violation};
 use crate::history::{History, Op, Terms};
 use crate::oracle::model::{Decree, is_read_only};
 use crate::oracle::refuse::static_refusal;
+use crate::told;
 
 /// Where each op took effect: the position after its entry; `None` for reads, refusals and what was lost.
 pub type Places = Vec<Option<usize>>;
@@ -92,12 +93,18 @@ fn acknowledged(
                     mine[place] + 1,
                     expected(place).map(|e| &e.result)
                 ),
-                None => format!("{:?} was answered {:?} and is not in the log", op.request, answer.result),
+                None => format!(
+                    "m{} answers {}: {}; it is not in the log",
+                    op.member,
+                    told::request(&op.request),
+                    told::answer(&answer.result)
+                ),
             };
             return Err(Violation { check: "write", what, at: answer.at });
         };
         if mine[place] as u64 >= answer.applied {
-            let what = format!("{:?} was answered before entry {} was applied", op.request, mine[place] + 1);
+            let (asked, entry) = (told::request(&op.request), mine[place] + 1);
+            let what = format!("m{} answers {asked} before it has applied entry {entry}", op.member);
             return Err(Violation { check: "write", what, at: answer.at });
         }
         owned[mine[place]] = true;

@@ -12,6 +12,7 @@ use super::{Checked, Truth, Violation};
 use crate::history::{Answer, History, Op, Passed};
 use crate::oracle::model::{Model, View, is_read_only};
 use crate::oracle::refuse::static_refusal;
+use crate::told;
 
 /// The place of what has seen nothing of the state.
 const NOWHERE: usize = 0;
@@ -136,8 +137,9 @@ fn check_after(history: &History, places: &Places, o: usize, floor: usize) -> Re
         Some(place) if place <= floor => {
             let op = &history.ops[o];
             let what = format!(
-                "{:?} is entry {place}, but entry {floor} had been acknowledged before it was asked",
-                op.request
+                "m{} was asked {}: it is entry {place}, but entry {floor} had been acknowledged before",
+                op.member,
+                told::request(&op.request)
             );
             Err(Violation { check: "real_time", what, at: op.call })
         }
@@ -179,7 +181,8 @@ fn place_of_read(
     }
     let floor = floor.all;
     if floor > last {
-        let what = format!("{:?}: entry {floor} was acknowledged, the node is at {last}", op.request);
+        let asked = told::request(&op.request);
+        let what = format!("m{} answers {asked}: entry {floor} was acknowledged, it is at {last}", op.member);
         return broken("read", what);
     }
     let (low, high) = match answer.revision() {
@@ -192,8 +195,11 @@ fn place_of_read(
     };
     if low > high {
         let now = truth.model.at(floor).revision();
-        let got = &answer.result;
-        return broken("read", format!("{:?} answered {got:?}; revision {now} had been seen", op.request));
+        let (asked, got) = (told::request(&op.request), told::answer(&answer.result));
+        let at = answer.revision().unwrap_or_default();
+        let what =
+            format!("m{} answers {asked} at revision {at}: {got}; revision {now} had been seen", op.member);
+        return broken("read", what);
     }
     let found = (low..=high).find(|place| fits(&truth.model.at(*place), op, &answer.result));
     found.map_or_else(

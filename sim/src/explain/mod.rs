@@ -5,10 +5,11 @@
 //! draw what is visible.
 
 pub mod events;
+mod picture;
 mod tables;
-pub mod told;
 
 pub use events::{Bound, Window};
+pub use picture::picture;
 use tables::Tables;
 
 use crate::run::Failure;

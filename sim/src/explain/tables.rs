@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::Subject;
 use super::events::{Event, Happened, figures_before};
-use super::told;
 use crate::check::matching::is_unknown;
 use crate::history::{Moment, Op};
 use crate::record::{Class, Fate, Figures, Letter, MailKind, Note, Record, Span, SpanKind, What};
+use crate::told;
 
 /// Texts, each once.
 #[derive(Default)]

@@ -52,6 +52,26 @@ impl Lie {
         Lie::StaleReadIndex,
     ];
 
+    /// What it is, for a sentence.
+    pub fn about(self) -> &'static str {
+        match self {
+            Lie::PersistedTooEarly => "appends are said to be on disk before they are",
+            Lie::FlushIsNoFlush => "flushes of files do nothing",
+            Lie::NamesAreNotFlushed => "flushes of directories do nothing",
+            Lie::FastClock => "clocks run twice as fast as promised",
+            Lie::LostDelivery => "a watch event is lost now and then",
+            Lie::RepeatedDelivery => "a watch event comes twice now and then",
+            Lie::RepeatedAnswer => "a request is answered twice now and then",
+            Lie::StaleRange => "a range is answered as it was before now and then",
+            Lie::ForgottenAppend => "an append is not written now and then",
+            Lie::EarlyPromise => "a vote is promised before it is on disk",
+            Lie::EarlyAck => "an entry is acknowledged before it is on disk",
+            Lie::GrantedVote => "a refused vote arrives as a granted one",
+            Lie::TwoTruths => "one follower is sent another entry than the leader has",
+            Lie::StaleReadIndex => "a follower's read is given the index of an earlier one now and then",
+        }
+    }
+
     /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@ use holdfast_sim::explain::{Bound, Subject, Window};
 use holdfast_sim::run::{arguments, run_world};
 use holdfast_sim::world::World;
 
+use super::demo::write;
 use super::{Seed, refuse};
 
 #[derive(clap::Args)]
@@ -59,11 +60,4 @@ impl Explain {
         }
         ExitCode::SUCCESS
     }
-}
-
-fn write(path: &PathBuf, html: &str) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    std::fs::write(path, html)
 }

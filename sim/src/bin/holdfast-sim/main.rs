@@ -1,6 +1,7 @@
 //! `holdfast-sim`: seeds by the thousand, one seed again with its trace, the same seed twice.
 
 mod crash_states;
+mod demo;
 mod explain;
 mod history;
 mod mutants;
@@ -25,6 +26,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// A split brain told line by line, then a planted bug found, replayed and explained.
+    Demo(demo::Demo),
     /// Run many seeds; of scenarios, if any are named.
     Run(run::Many),
     /// Run many seeds, each twice: both runs must have the same trace.
@@ -43,6 +46,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Demo(demo) => demo.run(),
         Command::Run(many) => many.run(false),
         Command::Twice(many) => many.run(true),
         Command::Replay(replay) => replay.run(),

@@ -158,6 +158,7 @@ pub fn answer(result: &Result<Response, Status>) -> String {
     match response {
         Response::Range(range) => match range.kvs.as_slice() {
             [] => format!("{} keys", range.count),
+            [only] if range.count == 1 => kv(only),
             kvs => format!("{} keys: {}", range.count, few(kvs.iter().map(kv))),
         },
         Response::Put(put) => {
