@@ -28,6 +28,7 @@ pub mod ring2;
 pub mod rng;
 pub mod run;
 pub mod scenario;
+pub mod shrink;
 pub mod told;
 pub mod trace;
 pub mod workload;

@@ -1,8 +1,13 @@
 //! Explicit plans: what happened in a run, run again from its list, happens again.
 
+use std::path::Path;
+
 use holdfast_sim::plan::{Lie, Plan, Profile};
 use holdfast_sim::rng::derive;
 use holdfast_sim::run::run_plan;
+use holdfast_sim::scenario::Scenario;
+use holdfast_sim::scenario::write::{Origin, write_plan};
+use holdfast_sim::workload::Mix;
 use holdfast_sim::world::explicit::explicit;
 use holdfast_sim::world::{Outcome, World};
 
@@ -55,4 +60,33 @@ fn the_script_of_a_run_that_failed_fails_in_the_same_way() {
         }
     }
     assert!(lost.is_empty(), "{lost:#?}");
+}
+
+#[test]
+fn an_explicit_plan_is_written_and_read_back() {
+    for (n, profile) in (0..).zip(Profile::ALL) {
+        let plan = Plan::draw(derive(23, n), profile);
+        let mut listed = explicit(&World::new(plan, false).run());
+        let origin = Origin { about: "x".to_owned(), commit: "0".to_owned(), broke: "read" };
+        let text = write_plan(&listed, &origin).expect("it can be written");
+        let scenario =
+            Scenario::parse(Path::new("plan.toml"), text).unwrap_or_else(|error| panic!("{error}"));
+        let mut read = scenario.plan(scenario.seed.expect("it has one"));
+        // What only draws of requests and faults need is not in the file.
+        for plan in [&mut listed, &mut read] {
+            (plan.profile, plan.scenario) = (Profile::Calm, None);
+            plan.script.iter_mut().for_each(|step| step.line = 0);
+            (plan.keys, plan.value_bytes_min, plan.value_bytes_max) = (0, 0, 0);
+            (plan.think_ns, plan.stream_ns, plan.eager_progress) = ((0, 0), (0, 0), 0.0);
+            (plan.mix, plan.crashes.aims_at_leader, plan.crashes.max) = (Mix::none(), 0.0, 0);
+            (plan.crashes.flips_aimed, plan.network.clog_ns) = (0.0, (0, 0));
+            (plan.partitions.lasts_ns, plan.partitions.flaps) = ((0, 0), 0.0);
+            plan.partitions.shapes.clear();
+        }
+        let (listed, read) = (format!("{listed:#?}"), format!("{read:#?}"));
+        if let Some((wanted, got)) = listed.lines().zip(read.lines()).find(|(wanted, got)| wanted != got) {
+            panic!("{}: {wanted} is read as {got}", profile.name());
+        }
+        assert_eq!(listed.len(), read.len());
+    }
 }

@@ -186,7 +186,7 @@ impl Plan {
                 }
                 Action::Ask { ask, .. } => {
                     if let Request::LeaseGrant(grant) = &ask.request {
-                        let ttl_s = u64::try_from(grant.ttl).unwrap_or(0).min(3600);
+                        let ttl_s = u64::try_from(grant.ttl).unwrap_or(0).min(60);
                         self.ttl_ns_max = self.ttl_ns_max.max(ttl_s * SECOND);
                     }
                 }

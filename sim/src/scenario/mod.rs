@@ -4,12 +4,15 @@
 //! named) and the seed. `[[workload]]` and `[[fault]]` are drawn as in any plan; `[[step]]`s happen one
 //! after the other beside them. Whatever the file says, every check of the simulator holds.
 
+mod exact;
 pub mod farm;
 mod faults;
 mod request;
 mod settings;
 mod steps;
 mod table;
+pub mod write;
+mod write_request;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -28,6 +31,8 @@ pub struct Scenario {
     pub about: String,
     /// The seed that the file is about, if it is about one.
     pub seed: Option<u64>,
+    /// The commit that a recorded plan was made at.
+    pub commit: Option<String>,
     /// What its runs must hit, each at least once.
     pub hits: Vec<Mark>,
     /// The check that a run of it broke once.
@@ -58,6 +63,7 @@ impl std::error::Error for ScenarioError {}
 struct Head {
     about: String,
     seed: Option<u64>,
+    commit: Option<String>,
     hits: Vec<Mark>,
     broke: Option<&'static str>,
 }
@@ -76,8 +82,8 @@ impl Scenario {
     /// The same with the text at hand.
     pub fn parse(path: &Path, text: String) -> Result<Scenario, ScenarioError> {
         match fill(&text, 0) {
-            Ok((_, Head { about, seed, hits, broke })) => {
-                Ok(Scenario { path: path.to_owned(), text, about, seed, hits, broke })
+            Ok((_, Head { about, seed, commit, hits, broke })) => {
+                Ok(Scenario { path: path.to_owned(), text, about, seed, commit, hits, broke })
             }
             Err(trouble) => Err(ScenarioError {
                 path: path.to_owned(),
@@ -105,6 +111,7 @@ fn fill(text: &str, seed: u64) -> Read<(Plan, Head)> {
     let mut file = Table::parse(text, seed)?;
     let about = file.need("about")?.text()?;
     let fixed = file.take("seed").map(|item| item.bits()).transpose()?;
+    let commit = file.take("commit").map(|item| item.text()).transpose()?;
     let profile = file.take("profile").map_or(Ok(Profile::Calm), |item| read_profile(&item))?;
     let nodes = file.take("nodes").map_or(Ok((3, 3)), settings::read_nodes)?;
     let mut plan = Plan::draw_sized(seed, profile, nodes.0);
@@ -116,11 +123,14 @@ fn fill(text: &str, seed: u64) -> Read<(Plan, Head)> {
             faults::read_fault(t, &mut plan)?;
         }
     }
+    let is_exact = exact::read_exact(&mut file, &mut plan)?;
     plan.script = steps::read_steps(steps, nodes.1, &|at| line_of(text, at))?;
-    plan.allow_for_script();
+    if !is_exact {
+        plan.allow_for_script();
+    }
     let (hits, broke) = file.take("check").map_or(Ok((Vec::new(), None)), read_check)?;
     file.finish()?;
-    Ok((plan, Head { about, seed: fixed, hits, broke }))
+    Ok((plan, Head { about, seed: fixed, commit, hits, broke }))
 }
 
 fn read_profile(item: &Item) -> Read<Profile> {

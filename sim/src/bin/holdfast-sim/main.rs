@@ -3,11 +3,13 @@
 mod crash_states;
 mod demo;
 mod explain;
+mod failures;
 mod history;
 mod mutants;
 mod replay;
 mod run;
 mod scenarios;
+mod shrink;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,6 +38,8 @@ enum Command {
     Replay(replay::Replay),
     /// Run one seed and write a page that shows what happened, turn by turn.
     Explain(explain::Explain),
+    /// Find a small plan that breaks what a run breaks.
+    Shrink(shrink::ShrinkArgs),
     /// Plant the catalogue's bugs one by one in a copy of the tree and see which of them seeds find.
     Mutants(mutants::Mutants),
     /// Run one seed and print what its clients saw in a form that other people's checkers read.
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Command::Twice(many) => many.run(true),
         Command::Replay(replay) => replay.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Shrink(shrink) => shrink.run(),
         Command::Mutants(mutants) => mutants.run(),
         Command::History(history) => history.run(),
         Command::CrashStates(states) => states.run(),

@@ -7,7 +7,7 @@ use std::time::Instant;
 use holdfast_sim::plan::Profile;
 use holdfast_sim::run::Farm;
 
-use super::{parse_profile, parse_seed, scenarios};
+use super::{failures, parse_profile, parse_seed, scenarios};
 
 #[derive(clap::Args)]
 pub struct Many {
@@ -51,7 +51,7 @@ impl Many {
         };
         let harvest = farm.run();
         for failure in &harvest.failures {
-            println!("{failure}");
+            failures::report(failure);
         }
         println!("{:?}\n{:?} replayed={}", harvest.counts, harvest.checked, harvest.replayed);
         println!("marks: {}", harvest.marks.table());

@@ -7,8 +7,8 @@ use holdfast_sim::run::Harvest;
 use holdfast_sim::scenario::Scenario;
 use holdfast_sim::scenario::farm::ScenarioFarm;
 
-use super::refuse;
 use super::run::Many;
+use super::{failures, refuse};
 
 /// Seeds of each scenario, if nothing is said.
 const SEEDS: u64 = 100;
@@ -35,7 +35,7 @@ pub fn run(many: &Many, twice: bool) -> ExitCode {
         };
         let harvest = farm.run();
         for failure in &harvest.failures {
-            println!("{failure}");
+            failures::report(failure);
             code = if code == 0 { failure.exit_code() } else { code };
         }
         let unhit = farm.unhit(&harvest);

@@ -1,0 +1,53 @@
+//! What a failing run leaves: its plan and its trace, and lines to paste.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use holdfast_sim::run::{Failure, run_plan};
+use holdfast_sim::scenario::write::{Origin, write_plan};
+
+/// Where a seed's files go.
+pub fn folder(seed: u64) -> PathBuf {
+    PathBuf::from(format!("target/sim/{seed:016x}"))
+}
+
+/// The commit of the tree, and whether the tree has been changed since.
+pub fn commit() -> String {
+    let git = |args: &[&str]| {
+        let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success())?;
+        String::from_utf8(output.stdout).ok()
+    };
+    match (git(&["rev-parse", "--short", "HEAD"]), git(&["status", "--porcelain"])) {
+        (Some(commit), Some(changes)) => {
+            let state = if changes.trim().is_empty() { "clean" } else { "changed" };
+            format!("{} {state}", commit.trim())
+        }
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// Prints a failure, and leaves plan and trace in the seed's folder.
+pub fn report(failure: &Failure) {
+    println!("{failure}");
+    println!(" commit   {}", commit());
+    let Some(explicit) = &failure.explicit else { return };
+    let (about, broke) = (failure.violation.what.chars().take(200).collect(), failure.violation.check);
+    let folder = folder(failure.seed);
+    let left = write_plan(explicit, &Origin { about, commit: commit(), broke }).and_then(|plan| {
+        let (_, lines) = run_plan((**explicit).clone(), true);
+        let trace = lines.join("\n");
+        let write = || -> std::io::Result<()> {
+            std::fs::create_dir_all(&folder)?;
+            std::fs::write(folder.join("plan.toml"), plan)?;
+            std::fs::write(folder.join("trace.txt"), trace)
+        };
+        write().map_err(|error| error.to_string())
+    });
+    match left {
+        Ok(()) => {
+            println!(" shrink   cargo sim shrink {}", folder.join("plan.toml").display());
+            println!(" plan and trace: {}", folder.display());
+        }
+        Err(why) => println!(" no plan is left: {why}"),
+    }
+}

@@ -1,0 +1,94 @@
+//! What only a recorded plan says: values that a profile would have drawn, member by member.
+
+use super::table::{Item, Read, Table};
+use crate::plan::{Lie, MemberPlan, Plan, Routing};
+
+/// Reads `[exact]`, `[[member]]` and `plant`; whether the first is there.
+pub fn read_exact(file: &mut Table, plan: &mut Plan) -> Read<bool> {
+    let mut is_exact = false;
+    if let Some(item) = file.take("exact") {
+        let mut t = item.table()?;
+        read_clients(&mut t, plan)?;
+        read_world(&mut t, plan)?;
+        t.finish()?;
+        is_exact = true;
+    }
+    if let Some(item) = file.take("member") {
+        let at = item.at;
+        let tables = item.tables()?;
+        if tables.len() != plan.members.len() {
+            let what = format!("{} members are described, there are {}", tables.len(), plan.members.len());
+            return Err(super::table::Trouble::new(at, what));
+        }
+        for (t, member) in tables.into_iter().zip(&mut plan.members) {
+            read_member(t, member)?;
+        }
+    }
+    if let Some(item) = file.take("plant") {
+        plan.lie = Some(item.word(&Lie::ALL.map(|lie| (lie.name(), lie)))?);
+    }
+    Ok(is_exact)
+}
+
+fn read_clients(t: &mut Table, plan: &mut Plan) -> Read<()> {
+    plan.abandons = t.need("abandons")?.probability()?;
+    plan.reply_lost = t.need("reply_lost")?.probability()?;
+    plan.credit_ns = t.need("credit")?.times_ns()?;
+    plan.client_timeout_ns = t.need("patience")?.time_ns()?;
+    let words = [("sticky", Routing::Sticky), ("random", Routing::Random), ("leader", Routing::Leader)];
+    plan.routing = t.need("routing")?.word(&words)?;
+    Ok(())
+}
+
+fn read_world(t: &mut Table, plan: &mut Plan) -> Read<()> {
+    plan.cuts.pause_ns = t.need("pause")?.times_ns()?;
+    plan.crashes.restart_ns = t.need("restart")?.times_ns()?;
+    plan.crashes.power = t.need("power")?.probability()?;
+    plan.drift = t.need("drift")?.number_in(0.0..0.99)?;
+    plan.digest_turns = t.need("digest_turns")?.count_in(1..1 << 40)?;
+    plan.ttl_ns_max = t.need("ttl_max")?.time_ns()?;
+    plan.stalls_ns_max = t.need("stalls_max")?.time_ns()?;
+    let network = &mut plan.network;
+    network.loss = t.need("loss")?.probability()?;
+    network.duplicate = t.need("duplicate")?.probability()?;
+    network.late = t.need("late")?.probability()?;
+    network.late_pieces = t.need("late_pieces")?.probability()?;
+    network.late_ns = t.need("late_by")?.times_ns()?;
+    Ok(())
+}
+
+fn read_member(mut t: Table, member: &mut MemberPlan) -> Read<()> {
+    member.clock_rate = t.need("clock_rate")?.number_in(0.001..2.0)?;
+    let mut number = |key: &str| t.need(key)?.bits();
+    let (limits, layout) = (&mut member.limits, &mut member.layout);
+    limits.work_max = number("work_max")? as u32;
+    limits.checkpoint_piece_bytes_max = number("checkpoint_piece_bytes_max")? as usize;
+    limits.checkpoint_log_bytes_min = number("checkpoint_log_bytes_min")?;
+    limits.log_tail_bytes_max = number("log_tail_bytes_max")?;
+    limits.log_lag_bytes_max = number("log_lag_bytes_max")?;
+    limits.append_bytes_max = number("append_bytes_max")?;
+    limits.watch_revisions_max = number("watch_revisions_max")? as u32;
+    limits.watch_credit_bytes = number("watch_credit_bytes")?;
+    limits.proposals_max = number("proposals_max")? as usize;
+    limits.proposals_bytes_max = number("proposals_bytes_max")?;
+    layout.first_segment_bytes = number("first_segment_bytes")?;
+    layout.segment_bytes = number("segment_bytes")?;
+    layout.spares_max = number("spares_max")? as usize;
+    member.quota_bytes = t.take("quota_bytes").map(|item| item.bits()).transpose()?;
+    let disk = &mut member.disk;
+    disk.capacity_bytes = t.take("capacity_bytes").map_or(Ok(u64::MAX), |item| item.bits())?;
+    disk.sync_ns = t.need("sync")?.times_ns()?;
+    disk.stall_ns = t.need("stall")?.times_ns()?;
+    disk.torn = t.need("torn")?.probability()?;
+    disk.reorders_names = t.need("reorders_names")?.flag()?;
+    disk.loss = read_weights(t.need("loss")?)?;
+    (disk.stall, disk.sync_fails) = (0.0, 0.0);
+    t.finish()
+}
+
+fn read_weights(item: Item) -> Read<[u32; 5]> {
+    let trouble = item.trouble("`loss` has five weights");
+    let weights: Vec<u32> =
+        item.list()?.iter().map(|item| Ok(item.count_in(0..1 << 20)? as u32)).collect::<Read<_>>()?;
+    weights.try_into().map_err(|_| trouble)
+}

@@ -1,0 +1,296 @@
+//! Writes an explicit plan as a scenario file, so that reading it gives the plan back.
+
+use std::fmt::Write;
+
+use holdfast_core::boundary::{StreamOp, WatchCreate};
+
+use super::write_request::{Fields, request};
+use crate::disk::Strike;
+use crate::plan::step::{Action, Behind, Down, Expect, Group, Step, When, Who};
+use crate::plan::{MemberPlan, Plan, Routing};
+
+/// What is told of a plan beside the plan.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub about: String,
+    /// The commit that the plan was made at, and whether its tree was changed.
+    pub commit: String,
+    /// The check that it breaks.
+    pub broke: &'static str,
+}
+
+/// The plan as a file. Errors: an action that no recorded plan has.
+pub fn write_plan(plan: &Plan, origin: &Origin) -> Result<String, String> {
+    let mut text = String::new();
+    let Origin { about, commit, broke } = origin;
+    let mut line = |what: String| {
+        text.push_str(&what);
+        text.push('\n');
+    };
+    line(format!("about = {}", quoted(about)));
+    line(format!("commit = {}", quoted(commit)));
+    line(format!("seed = {:#018x}", plan.seed));
+    line(format!("nodes = {}", plan.members.len()));
+    let (storm, calm) = (time(plan.storm_ns), time(plan.calm_ns_min));
+    line(format!("until = {{ virtual = {storm}, then_calm = {calm} }}"));
+    if let Some(lie) = plan.lie {
+        line(format!("plant = {}", quoted(lie.name())));
+    }
+    line(format!("check = {{ broke = {} }}", quoted(broke)));
+    line(tables(plan));
+    for member in &plan.members {
+        line(member_table(member));
+    }
+    for step in &plan.script {
+        line(String::new());
+        line(step_table(step)?);
+    }
+    Ok(text)
+}
+
+/// A time as an exact text.
+fn time(ns: u64) -> String {
+    match ns {
+        0 => "\"0ns\"".to_owned(),
+        ns if ns.is_multiple_of(1_000_000_000) => format!("\"{}s\"", ns / 1_000_000_000),
+        ns if ns >= 1_000_000_000 => {
+            let fraction = format!("{:09}", ns % 1_000_000_000);
+            format!("\"{}.{}s\"", ns / 1_000_000_000, fraction.trim_end_matches('0'))
+        }
+        ns if ns.is_multiple_of(1_000_000) => format!("\"{}ms\"", ns / 1_000_000),
+        ns => format!("\"{ns}ns\""),
+    }
+}
+
+fn times((low, high): (u64, u64)) -> String {
+    format!("[{}, {}]", time(low), time(high))
+}
+
+pub fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', " "))
+}
+
+fn tables(plan: &Plan) -> String {
+    let Plan { cuts, network, crashes, .. } = plan;
+    let checkpoint = plan.lease_checkpoint_ns.map_or_else(|| "\"off\"".to_owned(), time);
+    let routing = match plan.routing {
+        Routing::Sticky => "sticky",
+        Routing::Random => "random",
+        Routing::Leader => "leader",
+    };
+    let mut text = format!(
+        "\n[timing]\nheartbeat = {}\nelection_ticks = {}\nlease_checkpoint = {checkpoint}\nwatch_progress = {}\n",
+        time(plan.heartbeat_ns),
+        plan.election_ticks,
+        time(plan.watch_progress_ns)
+    );
+    let rest = [
+        ("turn", times(cuts.turn_ns)),
+        ("split", format!("{:?}", cuts.split)),
+        ("way", times(cuts.way_ns)),
+        ("completion", times(cuts.completion_ns)),
+        ("\n[network]\nbase", times(network.base_ns)),
+        ("tail", format!("{:?}", network.tail)),
+        ("keeps_order", network.keeps_order.to_string()),
+        ("passes_bytes", network.passes_bytes.to_string()),
+        ("reports_loss", format!("{:?}", network.reports_loss)),
+        ("\n[exact]\nabandons", format!("{:?}", plan.abandons)),
+        ("reply_lost", format!("{:?}", plan.reply_lost)),
+        ("credit", times(plan.credit_ns)),
+        ("patience", time(plan.client_timeout_ns)),
+        ("routing", quoted(routing)),
+        ("pause", times(cuts.pause_ns)),
+        ("restart", times(crashes.restart_ns)),
+        ("power", format!("{:?}", crashes.power)),
+        ("drift", format!("{:?}", plan.drift)),
+        ("digest_turns", plan.digest_turns.to_string()),
+        ("ttl_max", time(plan.ttl_ns_max)),
+        ("stalls_max", time(plan.stalls_ns_max)),
+        ("loss", format!("{:?}", network.loss)),
+        ("duplicate", format!("{:?}", network.duplicate)),
+        ("late", format!("{:?}", network.late)),
+        ("late_pieces", format!("{:?}", network.late_pieces)),
+        ("late_by", times(network.late_ns)),
+    ];
+    for (key, value) in rest {
+        writeln!(text, "{key} = {value}").expect("a text takes everything");
+    }
+    text
+}
+
+fn member_table(member: &MemberPlan) -> String {
+    let MemberPlan { clock_rate, limits, layout, quota_bytes, disk } = member;
+    let mut text = format!("[[member]]\nclock_rate = {clock_rate:?}\n");
+    let numbers = [
+        ("work_max", u64::from(limits.work_max)),
+        ("checkpoint_piece_bytes_max", limits.checkpoint_piece_bytes_max as u64),
+        ("checkpoint_log_bytes_min", limits.checkpoint_log_bytes_min),
+        ("log_tail_bytes_max", limits.log_tail_bytes_max),
+        ("log_lag_bytes_max", limits.log_lag_bytes_max),
+        ("append_bytes_max", limits.append_bytes_max),
+        ("watch_revisions_max", u64::from(limits.watch_revisions_max)),
+        ("watch_credit_bytes", limits.watch_credit_bytes),
+        ("proposals_max", limits.proposals_max as u64),
+        ("proposals_bytes_max", limits.proposals_bytes_max),
+        ("first_segment_bytes", layout.first_segment_bytes),
+        ("segment_bytes", layout.segment_bytes),
+        ("spares_max", layout.spares_max as u64),
+    ];
+    let quota = quota_bytes.map(|bytes| ("quota_bytes", bytes));
+    let capacity = (disk.capacity_bytes < u64::MAX).then_some(("capacity_bytes", disk.capacity_bytes));
+    for (key, number) in numbers.into_iter().chain(quota).chain(capacity) {
+        writeln!(text, "{key} = {number}").expect("a text takes everything");
+    }
+    let (sync, stall) = (times(disk.sync_ns), times(disk.stall_ns));
+    let (torn, loss, reorders) = (disk.torn, disk.loss, disk.reorders_names);
+    write!(
+        text,
+        "sync = {sync}\nstall = {stall}\ntorn = {torn:?}\nreorders_names = {reorders}\nloss = {loss:?}\n"
+    )
+    .expect("a text takes everything");
+    text
+}
+
+fn step_table(step: &Step) -> Result<String, String> {
+    let mut text = String::from("[[step]]\n");
+    match &step.when {
+        When::At(at_ns) => writeln!(text, "at = {}", time(*at_ns)).expect("a text takes everything"),
+        other => return Err(format!("{other:?} is no moment of a recorded plan")),
+    }
+    if let Some(name) = &step.name {
+        writeln!(text, "as = {}", quoted(name)).expect("a text takes everything");
+    }
+    text.push_str(&action(&step.action)?);
+    Ok(text.trim_end().to_owned())
+}
+
+fn number(who: &Who) -> Result<usize, String> {
+    match who {
+        Who::Number(m) => Ok(*m),
+        other => Err(format!("{other:?} is no member of a recorded plan")),
+    }
+}
+
+fn group(group: &Group) -> Result<String, String> {
+    match group {
+        Group::All => Ok("\"all\"".to_owned()),
+        Group::Rest => Err("a recorded plan names members by number".to_owned()),
+        Group::Of(members) => {
+            let numbers: Result<Vec<String>, String> =
+                members.iter().map(|who| Ok(number(who)?.to_string())).collect();
+            Ok(format!("[{}]", numbers?.join(", ")))
+        }
+    }
+}
+
+fn action(action: &Action) -> Result<String, String> {
+    Ok(match action {
+        Action::Wait => String::new(),
+        Action::CutLinks(links) => {
+            let links: Vec<String> = links.iter().map(|(from, to)| format!("[{from}, {to}]")).collect();
+            format!("cut = {{ links = [{}] }}", links.join(", "))
+        }
+        Action::CutClients(members) => format!("cut = {{ clients_of = {} }}", group(members)?),
+        Action::Heal(name) => format!("heal = {}", quoted(name.as_deref().unwrap_or("all"))),
+        Action::Crash { members, power, down } => {
+            let down = match down {
+                Down::Drawn => String::new(),
+                Down::For(down_ns) => format!(", down = {}", time(*down_ns)),
+                Down::Held => ", down = \"until_started\"".to_owned(),
+            };
+            format!("crash = {{ member = {}, power = {power}{down} }}", group(members)?)
+        }
+        Action::CrashBehind { member, what, aim, power } => {
+            let (m, at, nth) = (number(member)?, time(aim.at_ns), aim.nth);
+            let what = quoted(Behind::name(*what));
+            format!("crash = {{ member = {m}, power = {power}, behind = {what}, at = {at}, nth = {nth} }}")
+        }
+        Action::Start(members) => format!("start = {}", group(members)?),
+        Action::Pause { members, lasts_ns } => {
+            format!("pause = {{ member = {}, lasts = {} }}", group(members)?, time(*lasts_ns))
+        }
+        Action::StrikeDisk { member, aim, strike } => {
+            let (m, at, nth) = (number(member)?, time(aim.at_ns), aim.nth);
+            match strike {
+                Strike::Fail => format!("fail_sync = {{ member = {m}, at = {at}, nth = {nth} }}"),
+                Strike::Stall(ns) => {
+                    format!("stall_sync = {{ member = {m}, at = {at}, nth = {nth}, lasts = {} }}", time(*ns))
+                }
+            }
+        }
+        Action::Flip { member, file, offset, bit } => {
+            let (m, file) = (number(member)?, quoted(file));
+            format!("flip = {{ member = {m}, file = {file}, offset = {offset}, bit = {bit} }}")
+        }
+        Action::Clog { from, to, lasts_ns } => {
+            let (from, to, lasts) = (number(from)?, number(to)?, time(*lasts_ns));
+            format!("clog = {{ from = {from}, to = {to}, lasts = {lasts} }}")
+        }
+        Action::Clock { member, rate } => {
+            format!("clock = {{ member = {}, rate = {rate:?} }}", number(member)?)
+        }
+        Action::Ask { to, ask } => {
+            let mut fields = Fields::default();
+            fields.put("to", number(to)?.to_string());
+            let expect = expectation(&ask.expect);
+            let (key, fields) = request(&ask.request, fields)?;
+            format!("{key} = {fields}\n{expect}patience = {}\nwaits = {}", time(ask.patience_ns), ask.waits)
+        }
+        Action::Open { to, op, reads } => {
+            let mut fields = Fields::default();
+            fields.put("to", number(to)?.to_string());
+            fields.put("reads", reads.to_string());
+            format!("open = {}", stream_op(op, fields))
+        }
+        Action::Stream { name, op } => {
+            let mut fields = Fields::default();
+            fields.put("of", quoted(name));
+            format!("stream = {}", stream_op(op, fields))
+        }
+        other => return Err(format!("{other:?} is no action of a recorded plan")),
+    })
+}
+
+/// The facts of an answer are not kept: they rest on steps that may have been left out.
+fn expectation(expect: &Expect) -> String {
+    match expect {
+        Expect::Anything => String::new(),
+        Expect::Unknown => "expect = \"unknown\"\n".to_owned(),
+        Expect::NoConnection => "expect = \"no_connection\"\n".to_owned(),
+        Expect::Refused(status) => format!("expect = \"{status:?}\"\n"),
+        Expect::Ok(_) => "expect = \"ok\"\n".to_owned(),
+    }
+}
+
+fn stream_op(op: &StreamOp, mut fields: Fields) -> String {
+    let name = match op {
+        StreamOp::Create(create) => {
+            watch(create, &mut fields);
+            "create"
+        }
+        StreamOp::Cancel { watch_id } => {
+            fields.put("watch_id", watch_id.0.to_string());
+            "cancel"
+        }
+        StreamOp::Credit { bytes } => {
+            fields.put("bytes", bytes.to_string());
+            "credit"
+        }
+        StreamOp::Progress => "progress",
+        StreamOp::Close => "close",
+    };
+    fields.put("op", quoted(name));
+    fields.to_string()
+}
+
+fn watch(create: &WatchCreate, fields: &mut Fields) {
+    fields.bytes("key", &create.key);
+    fields.bytes("range_end", &create.range_end);
+    fields.integer("start_revision", create.start_revision);
+    fields.integer("watch_id", create.watch_id.0);
+    fields.flag("progress_notify", create.progress_notify);
+    fields.flag("no_put", create.no_put);
+    fields.flag("no_delete", create.no_delete);
+    fields.flag("prev_kv", create.prev_kv);
+    fields.flag("fragment", create.fragment);
+}
