@@ -21,6 +21,8 @@ use trial::{Trial, Verdict};
 /// Sizes of the runs that make up a hunt: most mutants fall in the first, and one that loops shows early.
 const FIRST_RUN_SEEDS: u64 = 50;
 const RUN_SEEDS_MAX: u64 = 2_000;
+/// One whose header names a profile gets a share of its seeds from there first.
+const AIMED_SHARE: u64 = 10;
 /// Of a mutant that lived through its seeds, one in so many is run twice: its traces must be the same.
 const TWICE_EACH: u64 = 50;
 /// Seeds that the clean tree must pass beforehand; their time is the measure for all runs.
@@ -193,6 +195,7 @@ impl Hunt {
             tool: kept.clone(),
             output: folder.join("output.txt"),
             jobs: self.jobs,
+            profile: None,
             seed_takes: Duration::from_secs(2),
         };
         if let Some(known) = known.filter(|_| kept.is_file()) {
@@ -221,13 +224,32 @@ impl Hunt {
             }
             other => other,
         })?;
-        self.try_seeds(tree, &Trial { tool, ..clean.clone() }, clean)
+        let trial = Trial { tool, ..clean.clone() };
+        let aimed = Trial { profile: patch.aim.clone(), ..trial.clone() };
+        let share = if patch.aim.is_some() { self.seeds.div_ceil(AIMED_SHARE) } else { 0 };
+        let first = match share {
+            0 => Verdict::default(),
+            seeds => aimed.run("run", self.base, seeds)?,
+        };
+        check_clean(&Trial { profile: patch.aim.clone(), ..clean.clone() }, "run", self.base, &first)?;
+        match (first.broken, &patch.aim) {
+            (Some((check, words)), Some(aim)) => {
+                let killed = Some((format!("{check} ({aim})"), words));
+                Ok(outcome(tree, first.seeds, first.took, killed))
+            }
+            _ => self.try_seeds(tree, &trial, clean, first.took),
+        }
     }
 
     /// Runs seeds until something breaks, or all of them.
-    fn try_seeds(&self, tree: &Tree, trial: &Trial, clean: &Trial) -> Result<Outcome, Trouble> {
+    fn try_seeds(
+        &self,
+        tree: &Tree,
+        trial: &Trial,
+        clean: &Trial,
+        mut took: Duration,
+    ) -> Result<Outcome, Trouble> {
         let (mut tried, mut size, mut killed) = (0, FIRST_RUN_SEEDS, None);
-        let mut took = Duration::ZERO;
         let mut base = self.base;
         while killed.is_none() && tried < self.seeds {
             let verdict = trial.run("run", base, size.min(self.seeds - tried))?;

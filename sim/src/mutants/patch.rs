@@ -1,7 +1,7 @@
 //! A mutant as it lies in `sim/mutants/`: a comment header and a unified diff against today's sources.
 //!
-//! Shape: lines `What:`, `Catalogue:` and `Fires:`, for one that is known to live also `Survives:` with the
-//! reason; an empty line; the diff. `git apply` passes over all that stands before the diff.
+//! Shape: lines `What:`, `Catalogue:` and `Fires:`, for a rare one also `Aim:` with the profile in which it
+//! shows, for one that is known to live also `Survives:` with the reason; an empty line; the diff. `git apply` passes over all that stands before the diff.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ pub struct Patch {
     pub catalogue: String,
     /// Which check should fire.
     pub fires: String,
+    /// Profile whose seeds are tried first: the one in which what it breaks happens.
+    pub aim: Option<String>,
     /// Why it is known to live.
     pub survives: Option<String>,
     /// Files that it changes, from the root.
@@ -65,6 +67,7 @@ impl Patch {
             what: needed("What:")?,
             catalogue: needed("Catalogue:")?,
             fires: needed("Fires:")?,
+            aim: field("Aim:").map(str::to_owned),
             survives: field("Survives:").map(str::to_owned),
             files,
             diff: diff.to_owned(),

@@ -27,12 +27,14 @@ pub struct Trial {
     /// Where its output goes.
     pub output: PathBuf,
     pub jobs: usize,
+    /// `None`: each seed's own.
+    pub profile: Option<String>,
     /// Time of processors that an unmutated tool takes for a seed.
     pub seed_takes: Duration,
 }
 
 /// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     pub seeds: u64,
     /// Kind and name of the check that fired, and its words; `None`: every seed passed.
@@ -48,7 +50,8 @@ impl Trial {
     pub fn run(&self, command: &str, base: u64, seeds: u64) -> Result<Verdict, Trouble> {
         let (jobs, seeds_text, base) = (self.jobs.to_string(), seeds.to_string(), base.to_string());
         let fixed = [command, "--failures", "1", "--jobs", &jobs, "--seeds", &seeds_text, "--from", &base];
-        self.spawn(&fixed, seeds)
+        let profile = self.profile.iter().flat_map(|name| ["--profile", name]);
+        self.spawn(&fixed.into_iter().chain(profile).collect::<Vec<_>>(), seeds)
     }
 
     /// Runs one seed, by the words that the tool printed for it.

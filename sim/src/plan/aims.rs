@@ -3,7 +3,7 @@
 //! Each is switched on by a draw of its own, so that one that is added leaves the draws of all others as they
 //! are. All of them were made for mutants that lived: docs/mutants.md.
 
-use super::{Plan, Profile};
+use super::{MS, Plan, Profile, SECOND};
 use crate::rng::Rng;
 
 /// Bytes that a frame with one put has beside the value: within these, some value fills whole blocks exactly.
@@ -38,6 +38,16 @@ impl Plan {
         if switched_on("names in any order", 0.3).is_some() {
             self.members.iter_mut().for_each(|member| member.disk.reorders_names = true);
         }
+        if matches!(profile, Profile::LeaderIsolation | Profile::WatchPartitions)
+            && let Some(mut rng) = switched_on("tiny tails", 0.3)
+        {
+            self.cut_tails(&mut rng);
+        }
+        if profile == Profile::Laggards && switched_on("stalled log", 0.3).is_some() {
+            self.members.iter_mut().for_each(|member| {
+                (member.disk.stall, member.disk.stall_ns) = (0.05, (100 * MS, 3 * SECOND));
+            });
+        }
         if profile == Profile::Laggards {
             self.crashes.after_received = *Rng::named(seed, "received states").pick(&[0.0, 0.3, 0.8]);
             self.network.late_pieces = *Rng::named(seed, "late pieces").pick(&[0.0, 0.05, 0.3]);
@@ -62,6 +72,15 @@ impl Plan {
         self.each_limit(|limits| {
             limits.work_max = *rng.pick(&[2, 3, 5]);
             limits.checkpoint_piece_bytes_max = rng.log_between(512, 4096) as usize;
+        });
+    }
+
+    /// A leader that is back from being alone is sent a state that ends in the middle of what it wrote there.
+    fn cut_tails(&mut self, rng: &mut Rng) {
+        self.crashes.after_received = 0.5;
+        self.each_limit(|limits| {
+            limits.log_tail_bytes_max = rng.log_between(1, 256);
+            limits.log_lag_bytes_max = rng.log_between(1, 256);
         });
     }
 
