@@ -90,6 +90,9 @@ pub enum BootError {
     NoMembership { member_id: MemberId },
     /// The log starts behind the checkpoint, or behind the beginning without one.
     LogStartsTooLate { needed: LogIndex, found: LogIndex },
+    /// Entries that the log knows to be committed are neither in it nor in the checkpoint: newer checkpoints
+    /// that held them do not verify.
+    CommittedLost { committed: LogIndex, found: LogIndex },
 }
 
 impl fmt::Display for BootError {
@@ -115,6 +118,10 @@ impl fmt::Display for BootError {
                     "the log starts at entry {found}, but entry {needed} is needed behind the checkpoint"
                 )
             }
+            BootError::CommittedLost { committed, found } => write!(
+                f,
+                "entry {committed} is committed, but checkpoint and log end at entry {found}: a newer checkpoint is damaged"
+            ),
         }
     }
 }
@@ -248,6 +255,11 @@ fn existing(found: Found, life: u64) -> Result<(State, RaftBoot), BootError> {
         Some(entries) => (entries, LogStart::Continues),
         None => (Vec::new(), LogStart::BehindCheckpoint),
     };
+    // A log from which a received state has taken all entries does not say where it stands.
+    let found = LogIndex(index.0 + entries.len() as u64);
+    if hard.commit > found {
+        return Err(BootError::CommittedLost { committed: hard.commit, found });
+    }
     hard.commit = hard.commit.max(index);
     if term > hard.term {
         // The checkpoint is a leader's of a later term, in which this member has not voted.

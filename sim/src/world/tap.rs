@@ -238,7 +238,8 @@ impl Tap {
         let kept = self.owed(found, checkpoint.0, is_older);
         let last = checkpoint.0 + entries.len() as u64;
         // Without the checkpoint that it stands behind, a log is of no use: the member refuses to open.
-        if found.log.base.is_some_and(|base| base.0 > checkpoint.0) {
+        let is_cut_off = found.log.base.is_some_and(|base| base.0 > checkpoint.0);
+        if is_cut_off || found.log.hard.commit.0 > last {
             return Ok(0);
         }
         // Entries behind one that a leader's checkpoint contradicts could never be decided.
