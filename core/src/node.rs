@@ -153,7 +153,7 @@ impl Node {
                 self.on_peer(now, from, message, effects);
             }
             Input::Unreachable { member } => {
-                self.cluster.on_unreachable(member);
+                self.cluster.on_unreachable(member, now);
                 self.flush_proposals(effects);
                 self.consensus.report_unreachable(member);
             }

@@ -1,6 +1,6 @@
 //! What a member knows of the others beside State: whom it hears, who leads, since when.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::Node;
 use crate::base::{Instant, MemberId};
@@ -12,12 +12,15 @@ use crate::status::Status;
 /// Ticks between two pings; a connection that loses one is not silent for an election timeout.
 const PING_TICKS: u64 = 3;
 
+/// The part of an election timeout in which mail of a member that is gone may still arrive.
+const LATE_PART: u64 = 10;
+
 /// Volatile knowledge of the other members.
 #[derive(Default)]
 pub(super) struct Cluster {
     heard: BTreeMap<MemberId, Heard>,
-    /// Whom our mail did not reach and who has not been heard since.
-    lost: BTreeSet<MemberId>,
+    /// Whom our mail did not reach, and when, until they are heard again.
+    lost: BTreeMap<MemberId, Instant>,
     leader: Option<MemberId>,
     /// When the present leader became known here.
     leader_since: Instant,
@@ -44,7 +47,10 @@ struct Moving {
 impl Cluster {
     /// A member spoke; a silence of `silence_ns` ends a connection.
     pub fn on_heard(&mut self, member: MemberId, now: Instant, silence_ns: u64) {
-        self.lost.remove(&member);
+        // What arrives right behind the loss was said before it.
+        if self.lost.get(&member).is_some_and(|lost| now.since_ns(*lost) > silence_ns / LATE_PART) {
+            self.lost.remove(&member);
+        }
         let heard = self.heard.entry(member).or_insert(Heard { last: now, since: now });
         if now.since_ns(heard.last) > silence_ns {
             heard.since = now;
@@ -59,13 +65,13 @@ impl Cluster {
     }
 
     /// What was sent to a member lately did not reach it.
-    pub fn on_unreachable(&mut self, member: MemberId) {
-        self.lost.insert(member);
+    pub fn on_unreachable(&mut self, member: MemberId, now: Instant) {
+        self.lost.insert(member, now);
     }
 
     /// Whether what is sent to a member now is likely to be lost.
     pub fn is_lost(&self, member: MemberId) -> bool {
-        self.lost.contains(&member)
+        self.lost.contains_key(&member)
     }
 
     pub fn forget(&mut self, member: MemberId) {
