@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use holdfast_sim::ring2::cluster::{ClusterReport, run_cluster_seed};
 use holdfast_sim::ring2::history::{Ask, History, Keys, Seen, Told};
 use holdfast_sim::ring2::{Report, run_seed};
 use holdfast_sim::rng::derive;
@@ -115,4 +116,19 @@ fn histories_that_do_not_fit_are_refused() {
     assert!(refusal(one_put(2), &idle).starts_with("nothing changed"));
     let twice = [Keys::new(), key_at(2), Keys::new(), key_at(4)];
     assert!(refusal(one_put(2), &twice).starts_with("nobody deleted"));
+}
+
+#[test]
+fn three_members_answer_as_one_over_kills_and_cuts() {
+    let base = number("HOLDFAST_SIM_BASE", 1);
+    let mut sum = ClusterReport::default();
+    for n in 0..number("HOLDFAST_RING2_CLUSTER_SEEDS", 10) {
+        let seed = derive(base, 10_000 + n);
+        let run = std::thread::spawn(move || run_cluster_seed(seed));
+        let report = run.join().expect("no panic").unwrap_or_else(|why| panic!("seed {n}: {why}"));
+        sum.acknowledged += report.acknowledged;
+        sum.kills += report.kills;
+    }
+    println!("ring2 cluster: {sum:?}");
+    assert!(sum.acknowledged > 500, "the clients get too few answers: {sum:?}");
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use futures_util::stream;
 use holdfast_net::proto::etcdserverpb as pb;
@@ -123,16 +124,20 @@ async fn three_members_serve_as_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_when_leaders_are_killed() {
     let mut cluster = Cluster::start(Program::holdfast(), 3, QUICK);
-    let mut told = BTreeMap::new();
+    let (mut told, mut without) = (BTreeMap::new(), Vec::new());
     for round in 0..4 {
         let leader = cluster.leader().await;
         let writers = Writers::start(&cluster.endpoints(), round);
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
         cluster.members[leader].kill();
+        let killed = Instant::now();
         // The other two go on, still under load.
+        let mut client = Roaming::new(&cluster.endpoints(), 0);
+        while client.put("first".to_owned(), "v".to_owned()).await.is_err() {}
+        without.push(killed.elapsed());
         let next = cluster.leader().await;
         assert_ne!(next, leader);
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
         writers.end(&mut told).await;
         cluster.members[leader].spawn();
         cluster.members[leader].wait_ready();
@@ -142,6 +147,7 @@ async fn nothing_acknowledged_is_lost_when_leaders_are_killed() {
         check_told(member, &told).await;
     }
     println!("4 leaders killed, {} puts acknowledged, all there on 3 members", told.len());
+    println!("from each kill to the first put: {without:?}");
     assert!(told.len() > 100, "the load was no load");
 }
 
@@ -313,11 +319,11 @@ async fn five_members_live_with_two_dead_and_one_goes_on_alone() {
     let mut cluster = Cluster::start(Program::holdfast(), 5, QUICK);
     let leader = cluster.leader().await;
     let writers = Writers::start(&cluster.endpoints(), 0);
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     cluster.members[leader].kill();
     cluster.members[(leader + 1) % 5].kill();
     let next = cluster.leader().await;
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     let mut told = BTreeMap::new();
     writers.end(&mut told).await;
     check_told(&cluster.members[next], &told).await;

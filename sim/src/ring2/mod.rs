@@ -7,6 +7,7 @@
 //! since hash seeds live in thread-locals.
 
 pub mod client;
+pub mod cluster;
 pub mod disk;
 pub mod history;
 
