@@ -205,18 +205,21 @@ impl Tap {
         }
     }
 
+    /// A life that finds an empty directory, after one whose log ended with entry `before`.
+    fn restart_on_nothing(&mut self, before: u64) -> Result<u64, String> {
+        if self.durable > 0 {
+            return Err(format!("nothing is found, but frame {} had been flushed", self.durable));
+        }
+        *self = Tap::default();
+        Ok(before)
+    }
+
     /// What a new life finds: nothing that was flushed may be missing. The number of entries lost.
     pub fn restart(&mut self, found: Option<&Found>) -> Result<u64, String> {
         self.boot = None;
         self.hards.clear();
         let before = self.last();
-        let Some(found) = found else {
-            if self.durable > 0 {
-                return Err(format!("nothing is found, but frame {} had been flushed", self.durable));
-            }
-            *self = Tap::default();
-            return Ok(before);
-        };
+        let Some(found) = found else { return self.restart_on_nothing(before) };
         self.check_hard(found.log.hard)?;
         let checkpoint = found.checkpoint.as_ref().map_or((0, 0), |(_, index, term)| (index.0, term.0));
         let end = found.log.writer.last().0;
