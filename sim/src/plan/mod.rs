@@ -260,7 +260,8 @@ fn draw_limits(rng: &mut Rng, profile: Profile) -> Limits {
         log_lag_bytes_max: rng.log_between(1, 1 << 20),
         watch_revisions_max: *rng.pick(&[1, 2, 10, 1000]),
         watch_credit_bytes: rng.log_between(1, 1 << 20),
-        proposals_max: *rng.pick(&[4, 5000]),
+        // What a new leader and seven members that tell their names put into the log at once is no overload.
+        proposals_max: *rng.pick(&[8, 5000]),
         ..Limits::default()
     }
 }
