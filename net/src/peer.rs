@@ -26,10 +26,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 pub use accept::{Carried, PeerService, REMOVED};
 pub use dial::{Dial, dial};
+use hello::Hello;
 pub use hello::PROTOCOL;
 pub use members::{Answered, ask_members};
 pub use meters::Meters;
 pub use outbox::{Outbox, Posted};
+
+use crate::proto::holdfast::Parcel;
 
 /// Received bytes that wait for the core, over all peers; above it their connections wait.
 const WAITING_BYTES_MAX: usize = 64 << 20;
@@ -125,6 +128,21 @@ impl Shared {
     ) -> Shared {
         let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
         Shared { identity: Arc::new(identity), roster, events, meters, room }
+    }
+
+    /// The parcel with which our side of a connection begins.
+    fn hello(&self, to: MemberId, lane: Lane) -> Parcel {
+        let PeerIdentity { cluster_id, member_id, peer_urls } = &*self.identity;
+        let hello = Hello {
+            protocol: PROTOCOL,
+            features: 0,
+            cluster_id: *cluster_id,
+            from: *member_id,
+            to,
+            lane,
+            peer_urls: peer_urls.clone(),
+        };
+        Parcel { hello: hello.encode(), ..Parcel::default() }
     }
 
     /// Tells the core loop; nobody listens when it is gone, and then this ends too.

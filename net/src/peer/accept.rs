@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::hello::{Hello, HelloError};
-use super::{PROTOCOL, PeerEvent, PeerNote, Shared, members};
+use super::{PeerEvent, PeerNote, Shared, members};
 use crate::proto::holdfast::peer_server;
 use crate::proto::holdfast::{MembersAnswer, MembersQuestion, Parcel};
 
@@ -54,20 +54,6 @@ impl PeerService {
         }
         Ok(hello)
     }
-
-    fn hello(&self, to: &Hello) -> Parcel {
-        let identity = &self.shared.identity;
-        let hello = Hello {
-            protocol: PROTOCOL,
-            features: 0,
-            cluster_id: identity.cluster_id,
-            from: identity.member_id,
-            to: to.from,
-            lane: to.lane,
-            peer_urls: identity.peer_urls.clone(),
-        };
-        Parcel { hello: hello.encode(), ..Parcel::default() }
-    }
 }
 
 #[tonic::async_trait]
@@ -79,7 +65,7 @@ impl peer_server::Peer for PeerService {
         let first = timeout(HELLO_WITHIN, parcels.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no hello"))??;
         let hello = self.greet(first.ok_or_else(|| Status::invalid_argument("no hello"))?)?;
-        let answer = self.hello(&hello);
+        let answer = self.shared.hello(hello.from, hello.lane);
         let from = hello.from;
         self.shared.tell(PeerEvent::Hello { from, peer_urls: hello.peer_urls });
         let received_bytes = self.shared.meters.received_bytes.with_label_values(&[&format!("{from:x}")]);

@@ -20,7 +20,7 @@ use tonic::{Code, Status, Streaming};
 use super::accept::REMOVED;
 use super::hello::Hello;
 use super::outbox::Outbox;
-use super::{Lane, PARCEL_BYTES_MAX, PROTOCOL, PeerEvent, PeerNote, RECEIVE_BYTES_MAX, Shared};
+use super::{Lane, PARCEL_BYTES_MAX, PeerEvent, PeerNote, RECEIVE_BYTES_MAX, Shared};
 use crate::proto::holdfast::Parcel;
 use crate::proto::holdfast::peer_client::PeerClient;
 
@@ -182,16 +182,7 @@ impl Dial {
         let endpoint = endpoint.tcp_nodelay(true).connect_timeout(CONNECT_WITHIN);
         let channel = endpoint.connect().await.map_err(|error| broken(&error))?;
         let identity = &self.shared.identity;
-        let hello = Hello {
-            protocol: PROTOCOL,
-            features: 0,
-            cluster_id: identity.cluster_id,
-            from: identity.member_id,
-            to: self.member,
-            lane: self.lane,
-            peer_urls: identity.peer_urls.clone(),
-        };
-        let first = Parcel { hello: hello.encode(), ..Parcel::default() };
+        let first = self.shared.hello(self.member, self.lane);
         parcels.try_send(first).expect("the channel is new and has room for one");
         let mut client = PeerClient::new(channel).max_decoding_message_size(RECEIVE_BYTES_MAX);
         let mut answers = client.carry(outgoing).await.map_err(ended_by)?.into_inner();
