@@ -193,12 +193,22 @@ pub struct Harvest {
 impl Farm {
     /// Runs all seeds, each on one of `jobs` threads.
     pub fn run(&self) -> Harvest {
+        self.run_plans(&|number| {
+            let seed = derive(self.base, number);
+            let profile = self.profile.unwrap_or_else(|| Profile::of_seed(seed));
+            draw(seed, profile, self.members)
+        })
+    }
+
+    /// The same for plans that are made by number rather than drawn.
+    pub fn run_plans(&self, plan_of: &(dyn Fn(u64) -> Plan + Sync)) -> Harvest {
         let next = AtomicU64::new(0);
         let harvest = Mutex::new(Harvest::default());
         std::thread::scope(|scope| {
-            for job in 0..self.jobs.max(1) {
+            for job in 0..self.jobs.clamp(1, self.seeds.clamp(1, 1 << 16) as usize) {
                 let builder = std::thread::Builder::new().name(format!("sim-{job}")).stack_size(STACK_BYTES);
-                builder.spawn_scoped(scope, || self.work(&next, &harvest)).expect("a thread can be had");
+                let work = || self.work(&next, &harvest, plan_of);
+                builder.spawn_scoped(scope, work).expect("a thread can be had");
             }
         });
         let mut harvest = harvest.into_inner().expect("no job panics: each seed is caught");
@@ -206,7 +216,7 @@ impl Farm {
         harvest
     }
 
-    fn work(&self, next: &AtomicU64, harvest: &Mutex<Harvest>) {
+    fn work(&self, next: &AtomicU64, harvest: &Mutex<Harvest>, plan_of: &(dyn Fn(u64) -> Plan + Sync)) {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let is_over = {
@@ -216,9 +226,7 @@ impl Farm {
             if number >= self.seeds || is_over {
                 return;
             }
-            let seed = derive(self.base, number);
-            let profile = self.profile.unwrap_or_else(|| Profile::of_seed(seed));
-            let plan = draw(seed, profile, self.members);
+            let plan = plan_of(number);
             let result = if self.twice { run_twice(plan) } else { run_plan(plan, false).0 };
             let mut harvest = harvest.lock().expect("no job panics: each seed is caught");
             harvest.seeds += 1;
@@ -231,7 +239,7 @@ impl Farm {
 }
 
 impl Harvest {
-    pub fn add(&mut self, report: &Report) {
+    fn add(&mut self, report: &Report) {
         self.counts.add(&report.counts);
         self.marks.add(&report.marks);
         self.checked.add(&report.checked);
