@@ -117,6 +117,10 @@ fn fill(text: &str, seed: u64) -> Read<(Plan, Head)> {
     let mut plan = Plan::draw_sized(seed, profile, nodes.0);
     settings::read_settings(&mut file, &mut plan)?;
     let steps = file.take("step").map_or(Ok(Vec::new()), Item::tables)?;
+    if !steps.is_empty() {
+        // A script says what goes wrong: an answer that it expects is not lost by chance.
+        plan.reply_lost = 0.0;
+    }
     settings::read_workloads(&mut file, &mut plan, !steps.is_empty())?;
     if let Some(item) = file.take("fault") {
         for t in item.tables()? {
