@@ -8,7 +8,7 @@
 //! `server/etcdserver/server.go` (applyConfChange).
 
 use bytes::{Bytes, BytesMut};
-use raft::eraftpb::{ConfChange, ConfChangeType};
+use raft::eraftpb::{ConfChange, ConfChangeType, ConfState};
 
 use crate::base::MemberId;
 use crate::codec::{DecodeError, Decoder, Encoder};
@@ -55,6 +55,12 @@ mod kind {
     pub const REMOVE: u8 = 2;
     pub const UPDATE_PEER_URLS: u8 = 3;
     pub const PROMOTE: u8 = 4;
+}
+
+/// The configuration that raft has where these are the members.
+pub fn conf_state(members: &Members) -> ConfState {
+    let ids = |learners| members.iter().filter(move |m| m.is_learner == learners).map(|m| m.id.0);
+    ConfState::from((ids(false).collect::<Vec<_>>(), ids(true).collect::<Vec<_>>()))
 }
 
 impl ConfCommand {

@@ -39,7 +39,7 @@ mod proposals;
 mod publish;
 mod transfer;
 
-pub use figures::{Gauges, Standing};
+pub use figures::{Gauges, Queues, Standing};
 pub use open::{Boot, BootError, Config, Start};
 
 #[cfg(test)]
@@ -257,9 +257,10 @@ impl Node {
     }
 
     fn has_work(&self) -> bool {
+        // What waits for a state to be installed waits for the disk: turns would not bring it on.
+        let may_apply = !self.consensus.is_installing() && self.cluster.removed_at.is_none();
         self.consensus.has_ready()
-            || self.applier.is_busy()
-            || !self.outcome.committed.is_empty()
+            || (may_apply && (self.applier.is_busy() || !self.outcome.committed.is_empty()))
             || self.reads.has_work()
             || self.watch.has_work(&self.state.kv)
             || self.is_compaction_runnable()

@@ -143,6 +143,14 @@ impl Reads {
         self.jobs.push_back(Job::new(read));
     }
 
+    /// Reads in all their stages.
+    pub fn count(&self) -> usize {
+        let in_rounds: usize = self.rounds.iter().map(|round| round.reads.len()).sum();
+        let confirmed: usize = self.confirmed.iter().map(|(_, reads)| reads.len()).sum();
+        let waiting = self.queued.len() + in_rounds + self.asked.len() + self.refused.len();
+        waiting + confirmed + self.jobs.len() + self.held.len()
+    }
+
     /// Whether a round would serve anybody. Reads that come while one is under way share the next one, which
     /// begins when it is confirmed; at the latest with the next tick, since it may be lost.
     pub fn wants_round(&self) -> bool {

@@ -41,6 +41,19 @@ pub struct Standing {
     pub lease_deadline: Option<Instant>,
 }
 
+/// How much waits in a member, in figures.
+#[derive(Clone, Copy, Debug)]
+pub struct Queues {
+    /// Reads in all their stages, other members' questions among them.
+    pub reads: u64,
+    /// Proposals that nobody has been answered yet.
+    pub proposals: u64,
+    /// Mail that waits for the disk.
+    pub mail: u64,
+    /// Bytes of the log in memory that are in State too: kept for followers alone.
+    pub tail_bytes: u64,
+}
+
 impl Node {
     /// MNT-1.
     pub(super) fn status(&self) -> StatusResponse {
@@ -95,6 +108,16 @@ impl Node {
             vote: self.consensus.vote(),
             leases: self.state.leases.len() as u64,
             lease_deadline: self.deadlines.earliest(),
+        }
+    }
+
+    /// What waits in here; walks over reads and over entries that are not applied.
+    pub fn queues(&self) -> Queues {
+        Queues {
+            reads: self.reads.count() as u64,
+            proposals: self.proposals.len() as u64,
+            mail: self.consensus.mail_held() as u64,
+            tail_bytes: self.consensus.tail_bytes(self.state.applied),
         }
     }
 

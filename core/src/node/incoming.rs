@@ -16,6 +16,7 @@ use super::transfer::NOT_WANTED;
 use crate::base::{LogIndex, MemberId, Term};
 use crate::boundary::{CheckpointStep, Effect, Note};
 use crate::checkpoint::{Header, Reader, Record};
+use crate::conf::conf_state;
 use crate::peer::{PeerMessage, SnapshotPiece};
 use crate::snapshot::{Attaching, Restorer};
 use crate::state::State;
@@ -223,13 +224,15 @@ impl Node {
         let announcement = incoming.announcement.take().expect("it came with the last piece");
         let message = PeerMessage::SnapshotAck { transfer: incoming.transfer, next: incoming.next };
         effects.push(Effect::Send { to: incoming.from, message });
-        if !self.consensus.step_snapshot(incoming.from, *announcement) {
-            // Overtaken by the log: what was received stays as one more checkpoint.
-            return;
-        }
         let Stage::Whole(state) = std::mem::replace(&mut incoming.stage, Stage::Over) else {
             unreachable!("seen to be whole")
         };
+        // Overtaken by the log, or refused: what was received stays as one more checkpoint.
+        match self.consensus.step_snapshot(incoming.from, *announcement, &conf_state(&state.members)) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(refused) => return self.refuse(incoming.from, refused, effects),
+        }
         incoming.stage = Stage::Announced(state);
         self.checkpoint.writing = Writing::Incoming(incoming);
     }

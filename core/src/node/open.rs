@@ -14,7 +14,7 @@ use crate::apply::Applier;
 use crate::base::{Instant, LogIndex, Lsn, MemberId, Term};
 use crate::boundary::Limits;
 use crate::command::CommandHeader;
-use crate::conf::{ConfChangeKind, ConfCommand};
+use crate::conf::{ConfChangeKind, ConfCommand, conf_state};
 use crate::lease::Deadlines;
 use crate::members::Bootstrap;
 use crate::raft::{Consensus, LogStart, Outcome, RaftBoot, RaftConfig};
@@ -242,8 +242,7 @@ fn existing(found: Found, life: u64) -> Result<(State, RaftBoot), BootError> {
     let Found { checkpoint, mut log, .. } = found;
     let (frames, hard_at) = (std::mem::take(&mut log.frames), log.hard_at);
     let (state, index, term) = checkpoint.unwrap_or_else(|| (State::new(), LogIndex(0), Term(0)));
-    let ids = |learners| state.members.iter().filter(move |m| m.is_learner == learners).map(|m| m.id.0);
-    let conf = ConfState::from((ids(false).collect::<Vec<_>>(), ids(true).collect::<Vec<_>>()));
+    let conf = conf_state(&state.members);
     if let Some(base) = log.base
         && base > index
     {

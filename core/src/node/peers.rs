@@ -31,17 +31,11 @@ impl Node {
         let silence_ns = self.silence_ns();
         self.cluster.on_heard(from, now, silence_ns);
         match message {
-            PeerMessage::Raft(message) => match self.consensus.step(from, *message) {
-                Ok(()) => {}
-                Err(Refused::Lie(what)) => effects.push(Effect::Note(Note::PeerRefused { from, what })),
-                Err(Refused::LostEntries { commit, last }) => self.halt(
-                    format!(
-                        "the cluster counts on this member for entry {commit}, but its log ends at {last}: the data \
-                         directory was lost or replaced; remove the member and add it again under a new id"
-                    ),
-                    effects,
-                ),
-            },
+            PeerMessage::Raft(message) => {
+                if let Err(refused) = self.consensus.step(from, *message) {
+                    self.refuse(from, refused, effects);
+                }
+            }
             PeerMessage::Ping => {}
             PeerMessage::Forward { commands } => self.on_forward(commands),
             PeerMessage::Ask { epoch, number, question } => {
@@ -56,6 +50,20 @@ impl Node {
             }
             PeerMessage::SnapshotPiece(piece) => self.on_piece(from, piece, effects),
             PeerMessage::SnapshotAck { transfer, next } => self.on_piece_ack(from, transfer, next),
+        }
+    }
+
+    /// Drops what no correct member says; who is told that it lost entries has to end.
+    pub(super) fn refuse(&mut self, from: MemberId, refused: Refused, effects: &mut Vec<Effect>) {
+        match refused {
+            Refused::Lie(what) => effects.push(Effect::Note(Note::PeerRefused { from, what })),
+            Refused::LostEntries { commit, last } => self.halt(
+                format!(
+                    "the cluster counts on this member for entry {commit}, but its log ends at {last}: the data \
+                     directory was lost or replaced; remove the member and add it again under a new id"
+                ),
+                effects,
+            ),
         }
     }
 

@@ -4,7 +4,7 @@
 //! which we do not have. Then this member has lost what it acknowledged (a wiped disk under an old id, etcd
 //! #21178); it must not vote or acknowledge any more.
 
-use raft::eraftpb::{EntryType, Message, MessageType};
+use raft::eraftpb::{ConfState, EntryType, Message, MessageType};
 
 /// Terms and indexes above are lies: a cluster that makes a million entries a second needs 140,000 years.
 const NUMBER_MAX: u64 = 1 << 62;
@@ -34,15 +34,7 @@ pub struct Receiver {
 /// Judges a message from `from`, as proved by its connection.
 pub fn check(m: &Message, from: u64, receiver: Receiver) -> Result<(), Refused> {
     let lie = |what| Err(Refused::Lie(what));
-    if m.from != from || m.to != receiver.id || from == receiver.id {
-        return lie("sender or receiver is not the connection's");
-    }
-    if m.term == 0 || [m.term, m.index, m.commit, m.log_term].iter().any(|n| *n > NUMBER_MAX) {
-        return lie("a term or index is out of range");
-    }
-    if m.request_snapshot != 0 || m.context.len() > CONTEXT_LEN_MAX {
-        return lie("a field is set that is never used");
-    }
+    check_envelope(m, from, receiver)?;
     match m.get_msg_type() {
         MessageType::MsgAppend => check_append(m),
         MessageType::MsgHeartbeat => match m.term >= receiver.term && m.commit > receiver.last_index {
@@ -74,6 +66,55 @@ pub fn check(m: &Message, from: u64, receiver: Receiver) -> Result<(), Refused> 
         | MessageType::MsgTimeoutNow => Ok(()),
         _ => lie("a type that is not sent between members"),
     }
+}
+
+/// Judges the announcement of a whole state; `conf` is the configuration that the state itself has.
+pub fn check_announcement(
+    m: &Message,
+    from: u64,
+    receiver: Receiver,
+    conf: &ConfState,
+) -> Result<(), Refused> {
+    let lie = |what| Err(Refused::Lie(what));
+    check_envelope(m, from, receiver)?;
+    let metadata = m.get_snapshot().get_metadata();
+    if m.get_msg_type() != MessageType::MsgSnapshot || metadata.index == 0 {
+        return lie("a state is announced by something else");
+    }
+    if metadata.index > NUMBER_MAX || metadata.term == 0 || metadata.term > m.term {
+        return lie("a state is of an impossible place in the log");
+    }
+    if !has_same_members(metadata.get_conf_state(), conf) {
+        return lie("a state is announced with another configuration than it has");
+    }
+    if !conf.voters.contains(&receiver.id) && !conf.learners.contains(&receiver.id) {
+        return lie("a state of which the receiver is no member");
+    }
+    Ok(())
+}
+
+fn has_same_members(a: &ConfState, b: &ConfState) -> bool {
+    let sorted = |ids: &[u64]| {
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        ids
+    };
+    sorted(&a.voters) == sorted(&b.voters) && sorted(&a.learners) == sorted(&b.learners)
+}
+
+/// What holds for every message.
+fn check_envelope(m: &Message, from: u64, receiver: Receiver) -> Result<(), Refused> {
+    let lie = |what| Err(Refused::Lie(what));
+    if m.from != from || m.to != receiver.id || from == receiver.id {
+        return lie("sender or receiver is not the connection's");
+    }
+    if m.term == 0 || [m.term, m.index, m.commit, m.log_term].iter().any(|n| *n > NUMBER_MAX) {
+        return lie("a term or index is out of range");
+    }
+    if m.request_snapshot != 0 || m.context.len() > CONTEXT_LEN_MAX {
+        return lie("a field is set that is never used");
+    }
+    Ok(())
 }
 
 /// Entries follow each other and the entry they are said to follow; their terms never fall.
@@ -128,6 +169,32 @@ mod tests {
             assert!(matches!(check(&bad, 2, RECEIVER), Err(Refused::Lie(_))), "{bad:?}");
         }
         assert!(check(&append(3, 2, &[]), 3, RECEIVER).is_err(), "from another than the connection says");
+    }
+
+    #[test]
+    fn a_state_is_announced_as_it_is() {
+        let conf = ConfState::from((vec![1, 2, 3], vec![]));
+        let announcement = |kind, index, voters: Vec<u64>| {
+            let mut m = Message { from: 2, to: 1, term: 5, ..Message::default() };
+            m.set_msg_type(kind);
+            let metadata = m.mut_snapshot().mut_metadata();
+            (metadata.index, metadata.term) = (index, 4);
+            *metadata.mut_conf_state() = ConfState::from((voters, vec![]));
+            m
+        };
+        let judge = |m: &Message| check_announcement(m, 2, RECEIVER, &conf);
+        assert_eq!(judge(&announcement(MessageType::MsgSnapshot, 9, vec![3, 2, 1])), Ok(()));
+        for bad in [
+            announcement(MessageType::MsgAppend, 9, vec![1, 2, 3]),
+            announcement(MessageType::MsgSnapshot, 0, vec![1, 2, 3]),
+            announcement(MessageType::MsgSnapshot, 9, vec![1, 2]),
+            Message { term: 3, ..announcement(MessageType::MsgSnapshot, 9, vec![1, 2, 3]) },
+        ] {
+            assert!(judge(&bad).is_err(), "{bad:?}");
+        }
+        let stranger = Receiver { id: 7, ..RECEIVER };
+        let m = Message { to: 7, ..announcement(MessageType::MsgSnapshot, 9, vec![1, 2, 3]) };
+        assert!(check_announcement(&m, 2, stranger, &conf).is_err());
     }
 
     #[test]

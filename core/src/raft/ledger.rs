@@ -152,6 +152,11 @@ impl Ledger {
         }
     }
 
+    /// Messages that may not leave yet.
+    pub fn mail_held(&self) -> usize {
+        self.held.len() + self.held_by_vote.len()
+    }
+
     /// Whether this life's boot record, and with it everything that replay found, is durable.
     pub fn is_booted(&self) -> bool {
         self.durable >= self.boot

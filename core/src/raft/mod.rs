@@ -9,6 +9,7 @@
 
 pub mod check;
 mod convert;
+mod figures;
 mod ledger;
 mod tail;
 
@@ -22,7 +23,7 @@ use slog::{Discard, Logger, o};
 use crate::base::{LogIndex, Lsn, MemberId, Term};
 use crate::wal::{self, EntryFrame, Frame, FrameKind, FrameWriter};
 pub use check::Refused;
-use check::{Receiver, check};
+use check::{Receiver, check, check_announcement};
 use convert::{committed_of, read_of, to_raft_entry, to_raft_hard, to_wal_entry, to_wal_hard};
 use ledger::Ledger;
 use tail::Tail;
@@ -222,23 +223,39 @@ impl Consensus {
             return Ok(());
         }
         check(&message, from.0, self.receiver())?;
-        if self.is_installing() && message.get_msg_type() == MessageType::MsgTimeoutNow {
-            return Ok(());
+        if !self.is_too_early(&message) {
+            self.step_checked(message);
         }
-        self.step_checked(message);
         Ok(())
     }
 
-    /// The state that `announcement` names is whole on this disk: raft decides whether it replaces the log.
-    /// True if it does; State has to be replaced when `take_installed` says so.
-    pub fn step_snapshot(&mut self, from: MemberId, announcement: Message) -> bool {
-        assert!(!self.is_installing(), "one snapshot at a time");
-        let is_to_us = announcement.from == from.0 && announcement.to == self.config.id.0;
-        if self.detached || !is_to_us || announcement.term == 0 {
-            return false;
+    /// Whether it would have raft-rs campaign, or lead, over a log that is not on disk.
+    fn is_too_early(&self, message: &Message) -> bool {
+        match message.get_msg_type() {
+            // Nobody hands leadership to a sole voter; it campaigns with its ticks.
+            MessageType::MsgTimeoutNow => self.is_installing() || self.is_sole_voter(),
+            // The request for this vote cannot have left yet.
+            MessageType::MsgRequestVoteResponse => !self.is_settled(),
+            _ => false,
         }
+    }
+
+    /// The state that `announcement` names is whole on this disk: raft decides whether it replaces the log.
+    /// True if it does; State has to be replaced when `take_installed` says so. `conf` is the state's own
+    /// configuration. Errors: no correct member announces it so.
+    pub fn step_snapshot(
+        &mut self,
+        from: MemberId,
+        announcement: Message,
+        conf: &ConfState,
+    ) -> Result<bool, Refused> {
+        assert!(!self.is_installing(), "one snapshot at a time");
+        if self.detached {
+            return Ok(false);
+        }
+        check_announcement(&announcement, from.0, self.receiver(), conf)?;
         self.step_checked(announcement);
-        self.raw.snap().is_some()
+        Ok(self.raw.snap().is_some())
     }
 
     fn step_checked(&mut self, message: Message) {
@@ -495,39 +512,6 @@ impl Consensus {
 
     pub fn is_leader(&self) -> bool {
         !self.detached && self.raw.raft.state == StateRole::Leader
-    }
-
-    /// Role, for people and traces.
-    pub fn role(&self) -> StateRole {
-        self.raw.raft.state
-    }
-
-    /// The leader as far as we know.
-    pub fn leader(&self) -> Option<MemberId> {
-        (!self.detached && self.raw.raft.leader_id != 0).then_some(MemberId(self.raw.raft.leader_id))
-    }
-
-    pub fn term(&self) -> Term {
-        Term(self.raw.raft.term)
-    }
-
-    /// Whom this member votes for in its term, on disk or not.
-    pub fn vote(&self) -> Option<MemberId> {
-        (self.raw.raft.vote != 0).then_some(MemberId(self.raw.raft.vote))
-    }
-
-    pub fn committed(&self) -> LogIndex {
-        LogIndex(self.raw.raft.raft_log.committed)
-    }
-
-    /// Last entry of the log, committed or not.
-    pub fn last_index(&self) -> LogIndex {
-        LogIndex(self.raw.raft.raft_log.last_index())
-    }
-
-    /// How far a member's log is known to match ours; only a leader knows.
-    pub fn matched(&self, member: MemberId) -> Option<LogIndex> {
-        self.raw.raft.prs().get(member.0).map(|progress| LogIndex(progress.matched))
     }
 
     /// The configuration as of the last applied entry.

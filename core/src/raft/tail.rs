@@ -65,6 +65,12 @@ impl Tail {
         self.bytes > bytes_max
     }
 
+    /// Bytes of entries up to `index`; walks over those behind it.
+    pub fn bytes_through(&self, index: u64) -> u64 {
+        let behind = self.entries.iter().rev().take_while(|entry| entry.index > index);
+        self.bytes - behind.map(cost).sum::<u64>()
+    }
+
     /// Forgets entries up to `index`, oldest first, until at most `bytes_max` remain; those behind `floor`
     /// only while more than `lag_bytes_max` remain.
     pub fn truncate_to(&mut self, index: u64, bytes_max: u64, floor: u64, lag_bytes_max: u64) {
