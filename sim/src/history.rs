@@ -142,6 +142,10 @@ pub struct Terms {
     pub expiry_slack_ns: u64,
     /// What a new leader may add to a lease, in ns of the members' time.
     pub election_ns: u64,
+    /// Longest time between two notifications of progress on an idle watch once all is calm, in ns of true time,
+    /// and how long the calm takes to be one.
+    pub progress_ns: u64,
+    pub progress_slack_ns: u64,
     /// Whether a member may refuse for want of space.
     pub has_quota: bool,
 }

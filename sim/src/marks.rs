@@ -82,6 +82,8 @@ marks! {
     DeathByDisk,
     /// A member was out of space while another was not.
     NoSpaceOnOne,
+    /// A member refused what no correct member says.
+    LieRefused,
     /// A request without an answer took effect, and one did not.
     UnknownDone,
     UnknownLost,

@@ -1,9 +1,11 @@
 //! Runs: one seed from its plan to its verdict, and many of them on a few threads.
 
+use std::any::Any;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use crate::check::{self, Checked, Violation};
 use crate::marks::{Mark, Marks};
@@ -15,6 +17,11 @@ use crate::world::{Counts, Outcome, World};
 
 /// Threads that run seeds have this much stack: nested transactions recurse.
 pub const STACK_BYTES: usize = 16 << 20;
+
+/// Of all operations of a set of runs so many must be acknowledged; fewer runs than these are no set, since
+/// each of them may be anything.
+const ACKNOWLEDGED_PERCENT_MIN: u64 = 60;
+const SEEDS_OF_A_SET: u64 = 50;
 
 /// Why a seed failed.
 #[derive(Clone, Debug)]
@@ -42,11 +49,11 @@ impl Failure {
         }
     }
 
-    /// Exit code of the tool: 10 assertion, 11 safety, 12 no progress, 13 two runs differ.
+    /// Exit code of the tool: 10 assertion, 11 safety, 12 no progress or too much of it, 13 two runs differ.
     pub fn exit_code(&self) -> u8 {
         match self.violation.check {
             "assert" => 10,
-            "no_progress" => 12,
+            "no_progress" | "busy" | "memory" => 12,
             "determinism" => 13,
             _ => 11,
         }
@@ -123,12 +130,7 @@ pub fn run_world(mut world: World) -> (Result<Report, Failure>, Outcome) {
     let outcome = world.into_outcome();
     let judged = played.and_then(|()| std::panic::catch_unwind(AssertUnwindSafe(|| judge(&outcome, seed))));
     let verdict = judged.unwrap_or_else(|panic| {
-        let what = panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-            .unwrap_or_else(|| "a panic without words".to_owned());
-        Err(Violation { check: "assert", what, at: outcome.history.end })
+        Err(Violation { check: "assert", what: text_of(&*panic), at: outcome.history.end })
     });
     let trace_hash = outcome.trace.hash();
     let result = verdict.map_err(|violation| {
@@ -136,6 +138,12 @@ pub fn run_world(mut world: World) -> (Result<Report, Failure>, Outcome) {
         Failure { violation, trace_hash, explicit, ..failure }
     });
     (result, outcome)
+}
+
+/// What a panic says.
+pub fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words").to_owned()
 }
 
 fn judge(outcome: &Outcome, seed: u64) -> Result<Report, Violation> {
@@ -177,6 +185,10 @@ pub struct Farm {
     pub twice: bool,
     /// Stop after so many failures.
     pub failures_max: usize,
+    /// No seed begins after this.
+    pub until: Option<Instant>,
+    /// Called with what came of all seeds so far, after each.
+    pub progress: Option<fn(&Harvest)>,
 }
 
 /// What came of many seeds.
@@ -187,6 +199,8 @@ pub struct Harvest {
     pub marks: Marks,
     pub checked: Checked,
     pub replayed: u64,
+    /// Each seed with the digest of its trace.
+    pub traces: Vec<(u64, u64)>,
     pub failures: Vec<Failure>,
 }
 
@@ -213,6 +227,7 @@ impl Farm {
         });
         let mut harvest = harvest.into_inner().expect("no job panics: each seed is caught");
         harvest.failures.sort_by_key(|failure| failure.seed);
+        harvest.traces.sort_unstable();
         harvest
     }
 
@@ -223,18 +238,31 @@ impl Farm {
                 let harvest = harvest.lock().expect("no job panics: each seed is caught");
                 harvest.failures.len() >= self.failures_max
             };
-            if number >= self.seeds || is_over {
+            let is_late = self.until.is_some_and(|until| Instant::now() >= until);
+            if number >= self.seeds || is_over || is_late {
                 return;
             }
             let plan = plan_of(number);
+            let seed = plan.seed;
             let result = if self.twice { run_twice(plan) } else { run_plan(plan, false).0 };
             let mut harvest = harvest.lock().expect("no job panics: each seed is caught");
             harvest.seeds += 1;
+            harvest.traces.push((seed, trace_hash_of(&result)));
             match result {
                 Ok(report) => harvest.add(&report),
                 Err(failure) => harvest.failures.push(failure),
             }
+            if let Some(progress) = self.progress {
+                progress(&harvest);
+            }
         }
+    }
+}
+
+fn trace_hash_of(result: &Result<Report, Failure>) -> u64 {
+    match result {
+        Ok(report) => report.trace_hash,
+        Err(failure) => failure.trace_hash,
     }
 }
 
@@ -253,14 +281,29 @@ impl Harvest {
         self.marks.add(&other.marks);
         self.checked.add(&other.checked);
         self.replayed += other.replayed;
+        self.traces.extend(other.traces);
         self.failures.extend(other.failures);
+    }
+
+    /// A run set in which too little is acknowledged proves little: `None`, or what is wrong.
+    pub fn too_little(&self) -> Option<String> {
+        let Counts { ops, acknowledged, .. } = self.counts;
+        let is_set = self.seeds >= SEEDS_OF_A_SET;
+        (is_set && acknowledged * 100 < ops * ACKNOWLEDGED_PERCENT_MIN).then(|| {
+            let percent = acknowledged as f64 * 100.0 / ops as f64;
+            format!(
+                "FAIL liveness/acknowledged  {percent:.1} % of {ops} operations in {} seeds were acknowledged, \
+                 {ACKNOWLEDGED_PERCENT_MIN} % must be",
+                self.seeds
+            )
+        })
     }
 
     /// The last line of a run.
     pub fn summary(&self, wall_s: f64) -> String {
         let (counts, checked) = (&self.counts, &self.checked);
         format!(
-            "seeds={} failed={} ops={} acked={} reads_checked={} events={} faults={} crashes={} \
+            "seeds={} failed={} ops={} acked={} reads_checked={} events={} faults={} \
              simulated_s={:.0} wall_s={wall_s:.1} marks_missing={}",
             self.seeds,
             self.failures.len(),
@@ -269,7 +312,6 @@ impl Harvest {
             checked.reads,
             checked.events,
             counts.faults,
-            counts.crashes,
             counts.virtual_ns as f64 / 1e9,
             self.marks.missing().count(),
         )

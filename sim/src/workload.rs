@@ -66,6 +66,11 @@ impl Mix {
         Mix { weights: [20, 0, 0, 0, 0, 0, 0, 8, 3, 20, 5, 2, 0, 0, 0, 0] }
     }
 
+    /// Puts alone.
+    pub fn puts() -> Mix {
+        Mix { weights: [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] }
+    }
+
     /// Compactions.
     pub fn compact() -> Mix {
         Mix { weights: [0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 2, 0, 0, 0] }

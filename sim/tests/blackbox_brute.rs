@@ -58,6 +58,8 @@ impl Tiny {
             txn_ops_max: 128,
             expiry_slack_ns: 1 << 60,
             election_ns: SECOND_NS,
+            progress_ns: u64::MAX / 4,
+            progress_slack_ns: 0,
             has_quota: false,
         };
         let history = History {

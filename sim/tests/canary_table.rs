@@ -37,9 +37,10 @@ const WORLD: &str =
     "fires only on a core or a world that is wrong in itself: mutants are its canaries (docs/mutants.md)";
 
 /// Checks outside of the black-box checker; its own are `CHECKS`, and fire below.
-const TABLE: [(&str, Canary); 29] = [
+const TABLE: [(&str, Canary); 31] = [
     ("append", Canary::Nothing(WORLD)),
     ("assert", Canary::Nothing("any panic of the core")),
+    ("busy", Canary::Lie(Lie::Sleepless)),
     ("codec", Canary::Nothing(WORLD)),
     ("determinism", Canary::Nothing("compares two runs of one seed: needs a core that is not deterministic")),
     ("durability", Canary::Lie(Lie::EarlyAck)),
@@ -52,6 +53,7 @@ const TABLE: [(&str, Canary); 29] = [
     ("lease_late", Canary::Corruption),
     ("lease_remaining", Canary::Here),
     ("log_matching", Canary::Nothing(WORLD)),
+    ("memory", Canary::Lie(Lie::CreditUnseen)),
     ("no_progress", Canary::Here),
     ("peer", Canary::Nothing(WORLD)),
     ("raft", Canary::Nothing(WORLD)),

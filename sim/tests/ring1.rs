@@ -40,7 +40,9 @@ fn base() -> u64 {
 
 fn farm(profile: Profile, seeds: u64, twice: bool) -> Harvest {
     let jobs = std::thread::available_parallelism().map_or(2, usize::from);
-    Farm { base: base(), seeds, jobs, profile: Some(profile), members: None, twice, failures_max: 3 }.run()
+    let (base, profile, members) = (base(), Some(profile), None);
+    let (failures_max, until, progress) = (3, None, None);
+    Farm { base, seeds, jobs, profile, members, twice, failures_max, until, progress }.run()
 }
 
 /// Prints past the capture of the test's output: the last line of a run is always to be read.
@@ -73,6 +75,7 @@ fn seeds_of_every_profile_keep_every_promise() {
 
 /// What must have happened at least once in so many seeds: a suite in which nothing happens checks nothing.
 fn check_reach(all: &Harvest) {
+    assert_eq!(all.too_little(), None);
     let (counts, checked) = (&all.counts, &all.checked);
     let reached = [
         ("kills and power losses", (counts.crashes - counts.power_losses).min(counts.power_losses)),
@@ -90,6 +93,7 @@ fn check_reach(all: &Harvest) {
         ("refusals", checked.refusals),
         ("events", checked.events),
         ("progress", checked.progress),
+        ("notifications owed", checked.silences),
         ("leases", checked.leases),
         ("digests", checked.digests),
         ("digests of replays", all.replayed),

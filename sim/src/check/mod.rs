@@ -16,9 +16,10 @@ use crate::oracle::expect::Expected;
 use crate::oracle::model::{Decree, Model};
 
 /// Every check of ring 1 by its name, here and in `world`.
-pub const NAMES: [&str; 29] = [
+pub const NAMES: [&str; 31] = [
     "append",
     "assert",
+    "busy",
     "codec",
     "determinism",
     "durability",
@@ -31,6 +32,7 @@ pub const NAMES: [&str; 29] = [
     "lease_late",
     "lease_remaining",
     "log_matching",
+    "memory",
     "no_progress",
     "peer",
     "raft",
@@ -65,6 +67,8 @@ pub struct Checked {
     pub refusals: u64,
     pub events: u64,
     pub progress: u64,
+    /// Watches that were owed a notification within the calm.
+    pub silences: u64,
     pub leases: u64,
     pub digests: u64,
     /// Requests without an answer that are in the log after all, and those that are not.
@@ -79,6 +83,7 @@ impl Checked {
         self.refusals += other.refusals;
         self.events += other.events;
         self.progress += other.progress;
+        self.silences += other.silences;
         self.leases += other.leases;
         self.digests += other.digests;
         self.unknown_done += other.unknown_done;

@@ -23,6 +23,8 @@ struct Watcher {
     next: i64,
     /// Cancelled by a compaction, and not by the client.
     is_compacted: bool,
+    /// When anything came on it last, in ns.
+    heard_ns: u64,
 }
 
 /// What the node must answer on a stream, in this order.
@@ -61,12 +63,15 @@ pub fn check(history: &History, truth: &Truth, checked: &mut Checked) -> Result<
                 }
                 Passed::Delivered(response, applied) => {
                     let place = (*applied as usize).min(truth.model.position());
-                    let here = Here { view: truth.model.at(place), reached: &reached[stream.life] };
+                    let (view, reached) = (truth.model.at(place), &reached[stream.life]);
+                    let here = Here { view, at_ns: at.at_ns, reached };
                     walk.on_delivery(response, &here)
                 }
             };
             step.map_err(|what| Violation { check: "watch", what, at: *at })?;
         }
+        let watched = Watched::of(history, stream);
+        walk.check_progress(&watched).map_err(|what| Violation { check: "watch", what, at: history.end })?;
         walk.finish(stream).map_err(|what| Violation { check: "watch", what, at: history.end })?;
     }
     Ok(())
@@ -92,10 +97,35 @@ fn reached_by_life(history: &History) -> Vec<Vec<(u64, i64)>> {
     reached
 }
 
+/// When a stream was in peace: what it was owed on time.
+struct Watched {
+    from_ns: u64,
+    until_ns: u64,
+    /// Longest silence of an idle watch.
+    silence_ns: u64,
+    /// Entries decided when the calm began.
+    decided: usize,
+}
+
+impl Watched {
+    fn of(history: &History, stream: &Stream) -> Watched {
+        let closed = stream.passed.iter().find(|(_, passed)| matches!(passed, Passed::Op(StreamOp::Close)));
+        let until = closed.map_or(history.end, |(at, _)| *at);
+        let until = until.min(history.lives[stream.life].until.unwrap_or(history.end));
+        Watched {
+            from_ns: history.calm_since.at_ns + history.terms.progress_slack_ns,
+            until_ns: until.at_ns,
+            silence_ns: history.terms.progress_ns,
+            decided: history.log.iter().take_while(|entry| entry.seen < history.calm_since).count(),
+        }
+    }
+}
+
 /// Where a delivery was made.
 struct Here<'a> {
     /// The furthest state that the node can have seen.
     view: View<'a>,
+    at_ns: u64,
     reached: &'a [(u64, i64)],
 }
 
@@ -174,7 +204,7 @@ impl Walk<'_> {
             return Err(format!("{response:?} is behind revision {known}, answered before"));
         }
         let next = if create.start_revision > 0 { create.start_revision } else { response.revision + 1 };
-        self.watchers.insert(id, Watcher { range, create, next, is_compacted: false });
+        self.watchers.insert(id, Watcher { range, create, next, is_compacted: false, heard_ns: here.at_ns });
         Ok(())
     }
 
@@ -238,6 +268,28 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// G18: a watch that asked to be notified, and has everything there is, is not left in silence. The one
+    /// silence that counts is the last before the stream's end: with the same tick a watch is notified for good.
+    fn check_progress(&mut self, watched: &Watched) -> Result<(), String> {
+        let reached = self.truth.model.at(watched.decided).revision();
+        let end = self.truth.model.at(self.truth.model.position()).revision();
+        for (id, watcher) in &self.watchers {
+            let is_notified = watcher.create.progress_notify && !watcher.is_compacted;
+            let is_owed = is_notified && watcher.create.start_revision <= reached + 1;
+            if !is_owed || watched.until_ns < watched.from_ns + watched.silence_ns {
+                continue;
+            }
+            self.checked.silences += 1;
+            let silent_ns = watched.until_ns - watcher.heard_ns.max(watched.from_ns).min(watched.until_ns);
+            let has_all = || watcher.expected(&self.truth.model.store, end).next().is_none();
+            if silent_ns > watched.silence_ns && has_all() {
+                let seconds = silent_ns as f64 / 1e9;
+                return Err(format!("watch {id} wants to be notified and heard nothing for {seconds:.1} s"));
+            }
+        }
+        Ok(())
+    }
+
     fn on_progress(&mut self, response: &WatchResponse, here: &Here<'_>) -> Result<(), String> {
         self.checked.progress += 1;
         if response.watch_id == WatchId(-1) {
@@ -250,6 +302,7 @@ impl Walk<'_> {
         }
         match self.watchers.get_mut(&response.watch_id.0) {
             Some(watcher) if watcher.create.progress_notify && !watcher.is_compacted => {
+                watcher.heard_ns = here.at_ns;
                 watcher.on_progress(&self.truth.model.store, response, here)
             }
             _ => Err(format!("{response:?} is for no watch that wants it")),
@@ -264,6 +317,7 @@ impl Walk<'_> {
             return Err(format!("{response:?} has a wrong revision or fragment flag"));
         }
         let store = &self.truth.model.store;
+        watcher.heard_ns = here.at_ns;
         watcher.take(store, &response.events, last, here)?;
         self.checked.events += response.events.len() as u64;
         Ok(())

@@ -48,6 +48,20 @@ impl Plan {
                 (member.disk.stall, member.disk.stall_ns) = (0.05, (100 * MS, 3 * SECOND));
             });
         }
+        // What is odd and harmless: a seed has it or not, and then often.
+        let odd = |name: &str| profile != Profile::Calm && switched_on(name, 0.25).is_some();
+        if odd("wake-ups without cause") {
+            self.cuts.wakes = 0.25;
+        }
+        if odd("losses that were none") {
+            self.network.false_losses = 0.25;
+        }
+        if odd("checkpoints without need") {
+            self.each_limit(|limits| limits.checkpoint_log_bytes_min = 1);
+        }
+        if let Some(mut rng) = switched_on("hostile", if profile == Profile::Calm { 0.0 } else { 0.1 }) {
+            self.network.hostile = *rng.pick(&[0.005, 0.05]);
+        }
         if profile == Profile::Laggards {
             self.crashes.after_received = *Rng::named(seed, "received states").pick(&[0.0, 0.3, 0.8]);
             self.network.late_pieces = *Rng::named(seed, "late pieces").pick(&[0.0, 0.05, 0.3]);

@@ -28,10 +28,22 @@ pub struct Crashes {
     /// Bounds of the pause before the next life.
     pub restart_ns: (u64, u64),
     pub max: u32,
+    /// One crash at a place that is named rather than drawn.
+    pub exactly: Option<CrashPoint>,
     /// Bits flipped at rest before a life, at most. Only on a minority of the members, or on the only one.
     pub flips_max: u64,
     /// Probability that a flip is aimed: at the newest checkpoint, or at the last bytes of a segment.
     pub flips_aimed: f64,
+}
+
+/// A place in a member's life: behind an effect or disk operation that it performs in the storm, or in the
+/// middle of a flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CrashPoint {
+    pub member: usize,
+    /// How many such places the member passes before.
+    pub place: u64,
+    pub is_power: bool,
 }
 
 /// How inputs reach the nodes.
@@ -48,6 +60,8 @@ pub struct Cuts {
     /// Probability that a turn is delayed by a pause of the process, and its bounds.
     pub pause: f64,
     pub pause_ns: (u64, u64),
+    /// Probability that a turn is followed by one for which there is no cause.
+    pub wakes: f64,
     /// Mean pause between pauses of some member, preferably the leader, at arbitrary moments; 0: none.
     pub pause_every_ns: u64,
 }
@@ -72,9 +86,13 @@ pub struct NetworkPlan {
     pub late_pieces: f64,
     /// Probability that the sender is told of a loss.
     pub reports_loss: f64,
+    /// Probability that a member is told at a tick that mail to another was lost, which was not.
+    pub false_losses: f64,
     /// Mean pause between clogs of some link, and the bounds of a clog: mail waits until it ends; 0: none.
     pub clog_every_ns: u64,
     pub clog_ns: (u64, u64),
+    /// Probability that a message is followed by one that no correct member sends, or by damaged bytes.
+    pub hostile: f64,
     /// Every message passes through its bytes, rather than from hand to hand.
     pub passes_bytes: bool,
 }
@@ -148,6 +166,7 @@ impl Draw<'_> {
             completion_ns: (0, *rng.pick(&[1, MS, 30 * MS])),
             pause: *rng.pick(&[0.0, 0.0, 0.0001, 0.001]),
             pause_ns: (100 * MS, 5 * SECOND),
+            wakes: 0.0,
             pause_every_ns: *rng.pick(&[0, 0, 8 * SECOND]),
         };
         match self.profile {
@@ -178,6 +197,7 @@ impl Draw<'_> {
             power: *rng.pick(&[0.0, 0.5, 1.0]),
             restart_ns: (MS, rng.log_between(2 * MS, 500 * MS)),
             max: 12,
+            exactly: None,
             flips_max: 0,
             flips_aimed: 0.0,
         };
@@ -267,6 +287,8 @@ impl Draw<'_> {
             reports_loss: *rng.pick(&[0.0, 0.5, 1.0]),
             clog_every_ns: if is_calm { 0 } else { *rng.pick(&[0, 0, 4 * SECOND]) },
             clog_ns: (10 * MS, 3 * election_ns),
+            hostile: 0.0,
+            false_losses: 0.0,
             passes_bytes: rng.chance(0.125),
         };
         if self.profile == Profile::StaleReads {

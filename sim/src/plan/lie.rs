@@ -31,11 +31,15 @@ pub enum Lie {
     TwoTruths,
     /// A follower's read is given the index of an earlier one.
     StaleReadIndex,
+    /// Members take turns without cause.
+    Sleepless,
+    /// What a watch client gives as credit is not on record.
+    CreditUnseen,
 }
 
 impl Lie {
     /// Those that a cluster of any size can be told.
-    pub const ALL: [Lie; 14] = [
+    pub const ALL: [Lie; 16] = [
         Lie::PersistedTooEarly,
         Lie::FlushIsNoFlush,
         Lie::NamesAreNotFlushed,
@@ -50,6 +54,8 @@ impl Lie {
         Lie::GrantedVote,
         Lie::TwoTruths,
         Lie::StaleReadIndex,
+        Lie::Sleepless,
+        Lie::CreditUnseen,
     ];
 
     /// What it is, for a sentence.
@@ -69,6 +75,8 @@ impl Lie {
             Lie::GrantedVote => "a refused vote arrives as a granted one",
             Lie::TwoTruths => "one follower is sent another entry than the leader has",
             Lie::StaleReadIndex => "a follower's read is given the index of an earlier one now and then",
+            Lie::Sleepless => "members take turns without cause",
+            Lie::CreditUnseen => "what a watch client gives as credit is not on record",
         }
     }
 
@@ -89,6 +97,8 @@ impl Lie {
             Lie::GrantedVote => "granted-vote",
             Lie::TwoTruths => "two-truths",
             Lie::StaleReadIndex => "stale-read-index",
+            Lie::Sleepless => "sleepless",
+            Lie::CreditUnseen => "credit-unseen",
         }
     }
 

@@ -17,7 +17,7 @@ use crate::disk::{DiskFaults, Strike};
 use crate::rng::Rng;
 use crate::workload::Mix;
 use faults::Draw;
-pub use faults::{Crashes, Cuts, NetworkPlan, PartitionPlan, Shape};
+pub use faults::{CrashPoint, Crashes, Cuts, NetworkPlan, PartitionPlan, Shape};
 pub use lie::Lie;
 pub use profile::Profile;
 use step::{Action, Step};

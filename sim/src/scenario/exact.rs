@@ -54,6 +54,9 @@ fn read_world(t: &mut Table, plan: &mut Plan) -> Read<()> {
     network.late = t.need("late")?.probability()?;
     network.late_pieces = t.need("late_pieces")?.probability()?;
     network.late_ns = t.need("late_by")?.times_ns()?;
+    plan.cuts.wakes = t.need("wakes")?.probability()?;
+    network.false_losses = t.need("false_losses")?.probability()?;
+    network.hostile = t.need("hostile")?.probability()?;
     Ok(())
 }
 

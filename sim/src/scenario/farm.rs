@@ -23,7 +23,17 @@ impl ScenarioFarm<'_> {
     pub fn run(&self) -> Harvest {
         let ScenarioFarm { scenario, base, jobs, twice, failures_max, .. } = *self;
         let seeds = if scenario.seed.is_some() { 1 } else { self.seeds };
-        let farm = Farm { base, seeds, jobs, profile: None, members: None, twice, failures_max };
+        let farm = Farm {
+            base,
+            seeds,
+            jobs,
+            profile: None,
+            members: None,
+            twice,
+            failures_max,
+            until: None,
+            progress: None,
+        };
         farm.run_plans(&|number| scenario.plan(scenario.seed.unwrap_or_else(|| derive(base, number))))
     }
 

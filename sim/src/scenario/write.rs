@@ -111,6 +111,9 @@ fn tables(plan: &Plan) -> String {
         ("late", format!("{:?}", network.late)),
         ("late_pieces", format!("{:?}", network.late_pieces)),
         ("late_by", times(network.late_ns)),
+        ("wakes", format!("{:?}", cuts.wakes)),
+        ("false_losses", format!("{:?}", network.false_losses)),
+        ("hostile", format!("{:?}", network.hostile)),
     ];
     for (key, value) in rest {
         writeln!(text, "{key} = {value}").expect("a text takes everything");

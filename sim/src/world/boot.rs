@@ -35,7 +35,7 @@ fn name(m: usize) -> String {
 }
 
 /// What member `m` of `size` starts from.
-fn bootstrap(m: usize, size: usize) -> Bootstrap {
+pub fn bootstrap(m: usize, size: usize) -> Bootstrap {
     let members = (0..size).map(|m| (name(m), vec![format!("http://m{m}:2380")]));
     Bootstrap { token: "sim".to_owned(), members: members.collect(), name: name(m) }
 }
@@ -45,7 +45,7 @@ pub fn ids(size: usize) -> Vec<MemberId> {
     (0..size).map(|m| bootstrap(m, size).member_id().expect("the name is in the list")).collect()
 }
 
-fn config(plan: &Plan, m: usize) -> Config {
+pub fn config(plan: &Plan, m: usize) -> Config {
     let bootstrap = bootstrap(m, plan.members.len());
     let member_id = bootstrap.member_id().expect("the name is in the list");
     let member = &plan.members[m];

@@ -32,6 +32,17 @@ pub fn expiry_slack_ns(plan: &Plan) -> u64 {
     4 * SECOND + 6 * plan.election_ns() + stall_ns(plan)
 }
 
+/// An idle watch hears of progress so often at least: the interval and a tenth, once more if it was told of a
+/// change just before, and once more if the hub was behind at that moment.
+pub fn progress_ns(plan: &Plan) -> u64 {
+    (3.3 * plan.watch_progress_ns as f64 / (1.0 - plan.drift)) as u64 + 500 * MS
+}
+
+/// Pauses and stalls of the storm are over so long after its end.
+pub fn progress_slack_ns(plan: &Plan) -> u64 {
+    SECOND + stall_ns(plan) + plan.cuts.pause_ns.1 + 2 * plan.election_ns()
+}
+
 fn stall_ns(plan: &Plan) -> u64 {
     let drawn = plan.members.iter().map(|member| member.disk.stall_ns.1).max().unwrap_or(0);
     drawn.max(plan.stalls_ns_max)
@@ -224,8 +235,12 @@ impl World {
             let is_answered = op.answer.as_ref().is_some_and(|answer| match &answer.result {
                 Ok(_) => true,
                 Err(status) => {
-                    use crate::check::matching::{is_overload, is_unknown};
-                    *status == holdfast_core::status::Status::NoSpace
+                    use crate::check::matching::{goes_through_log, is_overload, is_unknown};
+                    // A member that takes over a state cannot tell what became of what it had forwarded.
+                    let may_not_know =
+                        self.referee.seats[op.member].snapshots > 0 && goes_through_log(&op.request);
+                    (may_not_know && is_unknown(*status))
+                        || *status == holdfast_core::status::Status::NoSpace
                         || !(is_unknown(*status) || is_overload(*status))
                 }
             });

@@ -3,9 +3,9 @@
 use holdfast_core::base::Lsn;
 use holdfast_core::boundary::{CheckpointStep, Input};
 
-use super::World;
 use super::event::{Completion, Event};
 use super::machine::{Done, LaneKind, Moved};
+use super::{Phase, World};
 use crate::disk::DiskError;
 use crate::marks::Mark;
 use crate::plan::step::Behind;
@@ -33,6 +33,9 @@ impl World {
             match process.lane(kind).step(&mut machine.disk) {
                 Moved::Idle => return,
                 Moved::Performed => {
+                    if self.dies_here(m) {
+                        return self.die_here(m);
+                    }
                     let probability = self.plan.crashes.at_disk_op;
                     if self.crash_behind(m, Behind::DiskOp, probability, "behind a disk operation") {
                         return;
@@ -40,6 +43,9 @@ impl World {
                 }
                 Moved::Waits(takes_ns) => {
                     let life = process.life as u32;
+                    if self.dies_here(m) {
+                        return self.die_here(m);
+                    }
                     return self.after(takes_ns, Event::Lane { life, kind });
                 }
                 Moved::Finished(done) => self.on_done(m, done),
@@ -104,5 +110,20 @@ impl World {
             Completion::Checkpointed(ok) => Input::Checkpointed { ok },
         };
         self.give(m, input);
+    }
+
+    /// Counts one more place at which a member might die, and whether it is the one that the plan names.
+    pub(super) fn dies_here(&mut self, m: usize) -> bool {
+        if self.phase != Phase::Storm {
+            return false;
+        }
+        let place = self.places[m];
+        self.places[m] += 1;
+        self.plan.crashes.exactly.is_some_and(|point| point.member == m && point.place == place)
+    }
+
+    pub(super) fn die_here(&mut self, m: usize) {
+        let is_power = self.plan.crashes.exactly.is_some_and(|point| point.is_power);
+        self.end_life(m, is_power, "where the plan says");
     }
 }

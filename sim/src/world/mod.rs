@@ -4,7 +4,7 @@
 //! comes next. A run is a storm of requests and faults, a calm in which everything heals, leases run out
 //! and watches catch up, a last power loss of all, and a last look at everything on every member.
 
-mod boot;
+pub(crate) mod boot;
 mod calm;
 mod clients;
 mod counts;
@@ -12,7 +12,9 @@ mod disk_lanes;
 mod event;
 pub mod explicit;
 mod faults;
+mod forged;
 mod lies;
+mod load;
 pub mod machine;
 mod network;
 mod recording;
@@ -43,6 +45,8 @@ pub use counts::Counts;
 use event::{Agenda, Event};
 use explicit::Deeds;
 use faults::Faults;
+use forged::Forged;
+use load::Load;
 use machine::Machine;
 use network::Network;
 use referee::Referee;
@@ -94,6 +98,10 @@ pub struct World {
     pace: Rng,
     fate: Rng,
     liar: lies::Liar,
+    load: Load,
+    forged: Forged,
+    /// Places passed at which each member might have died in the storm.
+    places: Vec<u64>,
     failed: Option<Violation>,
     trace: Trace,
     /// `None` but where somebody wants to read the run.
@@ -115,6 +123,8 @@ pub struct Outcome {
     pub deeds: Deeds,
     /// What struck the disk of each member.
     pub struck: Vec<Vec<(Aim, Strike)>>,
+    /// Places at which each member might have died in the storm.
+    pub places: Vec<u64>,
 }
 
 impl World {
@@ -128,6 +138,8 @@ impl World {
             txn_ops_max: 128,
             expiry_slack_ns: calm::expiry_slack_ns(&plan),
             election_ns: u64::from(plan.election_ticks) * plan.heartbeat_ns,
+            progress_ns: calm::progress_ns(&plan),
+            progress_slack_ns: calm::progress_slack_ns(&plan),
             has_quota: plan.members.iter().any(|member| member.quota_bytes.is_some()),
         };
         let history = History {
@@ -172,6 +184,9 @@ impl World {
             pace: Rng::named(seed, "pace"),
             fate: Rng::named(seed, "fate"),
             liar: lies::Liar::default(),
+            load: Load::new(size),
+            forged: Forged::default(),
+            places: vec![0; size],
             failed: None,
             trace: Trace::new(keeps_lines),
             record: None,
@@ -326,7 +341,7 @@ impl World {
         }
         let struck =
             self.machines.iter_mut().map(|machine| std::mem::take(&mut machine.disk.struck)).collect();
-        let World { given, history, failed, trace, record, marks, counts, deeds, .. } = self;
-        Outcome { plan: given, history, failed, trace, record, marks, counts, deeds, struck }
+        let World { given, history, failed, trace, record, marks, counts, deeds, places, .. } = self;
+        Outcome { plan: given, history, failed, trace, record, marks, counts, deeds, struck, places }
     }
 }

@@ -271,6 +271,7 @@ impl World {
         self.trace.fold(sent_ns);
         self.trace.line(self.now_ns, || format!("m{from} => m{to} {}", brief(&message)));
         let Some(message) = self.pass(message) else { return };
+        self.forge(from, to, &message);
         self.give(to, Input::Peer { from: self.ids[from], message });
     }
 

@@ -136,6 +136,7 @@ impl World {
         if let Some(index) = taken.overwrote {
             self.marks.hit(Mark::TailOverwritten);
             self.tell(Some(m), Class::Node, || format!("m{m} overwrites its log from entry {index} on"));
+            self.observe_overwrite(m);
         }
         let tap = &self.referee.taps[m];
         let from = if taken.overwrote.is_some() || taken.took_snapshot { tap.base().0 } else { before };
@@ -143,6 +144,17 @@ impl World {
             (from + 1..=tap.last()).filter_map(|index| Some((index, tap.at(index)?.term))).collect();
         for (index, term) in fresh {
             self.referee.birth(index, term, at);
+        }
+    }
+
+    /// G49: a leader only appends. Whoever leads since before this turn wrote nothing of an earlier time in it:
+    /// its candidacy waited until all that was on disk.
+    fn observe_overwrite(&mut self, m: usize) {
+        let gauges = self.machines[m].process.as_ref().expect("it took a turn").node.gauges();
+        let before = self.referee.seats[m];
+        if before.leads && gauges.is_leader && gauges.term == before.term {
+            let what = format!("m{m} leads in term {} and overwrites entries of its own", gauges.term);
+            self.fail("raft", what);
         }
     }
 
@@ -375,9 +387,7 @@ impl World {
                 }
             }
             Note::SnapshotInstalled { .. } => self.on_snapshot_installed(m),
-            Note::PeerRefused { from, what } => {
-                self.fail("peer", format!("m{m} refuses what {from:x} says: {what}"));
-            }
+            Note::PeerRefused { from, what } => self.on_refused(m, format!("{from:x} says: {what}")),
             Note::SnapshotReceiving { index, .. } => {
                 self.machines[m].receives = Some(*index);
                 self.machines[m].has_received = true;

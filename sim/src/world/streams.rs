@@ -7,7 +7,7 @@ use super::event::Event;
 use super::{Phase, World};
 use crate::history::{Passed, Stream};
 use crate::marks::Mark;
-use crate::plan::{Routing, SECOND};
+use crate::plan::{Lie, Routing, SECOND};
 use crate::workload::Workload;
 
 /// A client that keeps a stream open, one after the other.
@@ -31,6 +31,8 @@ pub struct Slot {
     watches_all: bool,
     /// Bytes delivered and not yet given back as credit.
     owed_bytes: u64,
+    /// Credit that the open stream has left, at least: what is on its way counts as arrived.
+    credit_bytes: i64,
 }
 
 impl Slot {
@@ -170,8 +172,9 @@ impl World {
     pub(super) fn open_stream(&mut self, slot: u32, member: usize, life: usize) {
         let number = self.history.streams.len();
         self.history.streams.push(Stream { member, life, passed: Vec::new(), lives_to_end: false });
+        let credit_bytes = self.plan.members[member].limits.watch_credit_bytes as i64;
         let state = &mut self.slots[slot as usize];
-        (state.open, state.member) = (Some(number), Some(member));
+        (state.open, state.member, state.credit_bytes) = (Some(number), Some(member), credit_bytes);
         self.deeds.slots.push((slot, !state.is_stuck));
     }
 
@@ -203,6 +206,7 @@ impl World {
         let number = stream.0 as usize;
         let slot = self.slots.iter().position(|slot| slot.open == Some(number));
         if let Some(slot) = slot {
+            self.check_credit(slot, &response);
             self.take_delivery(slot as u32, &response);
         }
         match self.history.streams.get_mut(number) {
@@ -213,6 +217,16 @@ impl World {
                 }
             }
             _ => self.fail("watch", format!("a delivery on stream {stream} of no such life: {response:?}")),
+        }
+    }
+
+    /// Memory at a slow watcher is bounded: nothing is delivered without credit (G60).
+    fn check_credit(&mut self, slot: usize, response: &WatchResponse) {
+        let (bytes, credit) = (response.credit_bytes() as i64, self.slots[slot].credit_bytes);
+        self.slots[slot].credit_bytes -= bytes;
+        if bytes > 0 && credit <= 0 {
+            let what = format!("{bytes} bytes come to a watch stream whose credit is {credit}");
+            self.fail("memory", what);
         }
     }
 
@@ -239,6 +253,9 @@ impl World {
         let state = &mut self.slots[slot as usize];
         let bytes = std::mem::take(&mut state.owed_bytes);
         if state.open.is_some() && bytes > 0 {
+            if self.plan.lie != Some(Lie::CreditUnseen) {
+                state.credit_bytes += bytes as i64;
+            }
             self.send_op(slot, StreamOp::Credit { bytes });
         }
     }

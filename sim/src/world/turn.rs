@@ -8,9 +8,11 @@ use raft::eraftpb::MessageType;
 use super::event::Event;
 use super::machine::{LaneKind, LogWork};
 use super::network::brief;
-use super::{TURNS_MAX, World};
+use super::{Phase, TURNS_MAX, World};
 use crate::marks::Mark;
+use crate::plan::Lie;
 use crate::plan::step::Behind;
+use crate::rng::{Rng, derive, mix};
 
 /// Time that a turn takes at least, so that a node with work left does not stop the clock.
 const TURN_NS: u64 = 20_000;
@@ -57,11 +59,29 @@ impl World {
 
     pub(super) fn on_tick(&mut self, m: usize) {
         self.schedule_tick(m);
+        let others = self.machines.len() as u64 - 1;
+        let probability = self.plan.network.false_losses;
+        if others > 0
+            && let Some(mut rng) = self.draw_oddity(m, b"false loss", probability)
+        {
+            let other = (m + 1 + rng.below(others) as usize) % self.machines.len();
+            self.on_lost(m, other);
+        }
         let process = self.machines[m].process.as_mut().expect("alive");
         process.tick_is_due = true;
         if process.turn_at_ns.is_none() {
             self.schedule_turn_soon(m);
         }
+    }
+
+    /// Whether something odd and harmless happens to a member at this moment of the storm. Drawn by member and
+    /// moment, so that what happens elsewhere does not move it.
+    fn draw_oddity(&self, m: usize, name: &[u8], probability: f64) -> Option<Rng> {
+        if probability == 0.0 || self.phase != Phase::Storm {
+            return None;
+        }
+        let mut rng = Rng::new(derive(mix(self.plan.seed ^ m as u64, name), self.now_ns));
+        rng.chance(probability).then_some(rng)
     }
 
     pub(super) fn on_turn(&mut self, m: usize) {
@@ -92,6 +112,9 @@ impl World {
             let at_ns = process.when(wake_at).max(self.now_ns + TURN_NS);
             self.schedule_turn(m, at_ns);
         }
+        if self.plan.lie == Some(Lie::Sleepless) {
+            self.schedule_turn(m, self.now_ns + TURN_NS);
+        }
         self.tap_appends(m, &effects.list);
         self.observe(m);
         self.record_figures(m);
@@ -104,8 +127,14 @@ impl World {
         effects.list.clear();
         let Some(process) = &mut self.machines[m].process else { return };
         process.effects = effects;
+        self.check_forged(m);
+        let Some(process) = &mut self.machines[m].process else { return };
         if !process.inbox.is_empty() && process.turn_at_ns.is_none() {
             self.schedule_turn_soon(m);
+        }
+        if let Some(mut rng) = self.draw_oddity(m, b"wake-up", self.plan.cuts.wakes) {
+            let pause = rng.between(TURN_NS, 100 * TURN_NS);
+            self.schedule_turn(m, self.now_ns + pause);
         }
         if self.counts.turns.is_multiple_of(self.plan.digest_turns) {
             self.take_digest(m);
@@ -131,6 +160,8 @@ impl World {
             inputs.push(Input::Tick);
         }
         self.mark_arrivals(&inputs);
+        self.weigh_turn(m, &inputs);
+        self.count_forged(m, &inputs);
         inputs
     }
 
@@ -154,6 +185,9 @@ impl World {
             if self.failed.is_some() || self.machines[m].process.is_none() {
                 return;
             }
+            if self.dies_here(m) {
+                return self.die_here(m);
+            }
             let probability = self.plan.crashes.at_effect;
             if self.crash_behind(m, Behind::Effect, probability, "between two effects") {
                 return;
@@ -166,6 +200,7 @@ impl World {
         match effect {
             Effect::Append { frames, through } => {
                 self.counts.appends += 1;
+                self.weigh_append(m, frames.len());
                 self.complete_too_early(m, &frames, through);
                 if let Some(process) = &mut self.machines[m].process {
                     process.log_work.push_back(LogWork::Append { frames, through });
@@ -208,6 +243,7 @@ impl World {
             return self.fail("send", format!("m{m} sends to {to:x}: {}", brief(&message)));
         };
         self.observe_send(m, &message);
+        self.weigh_send(m, &message);
         let grants = matches!(&message, PeerMessage::Raft(mail)
             if mail.get_msg_type() == MessageType::MsgRequestVoteResponse && !mail.reject);
         self.send(m, number, message);

@@ -2,6 +2,7 @@
 
 mod crash_states;
 mod demo;
+mod every_effect;
 mod explain;
 mod failures;
 mod history;
@@ -10,6 +11,7 @@ mod replay;
 mod run;
 mod scenarios;
 mod shrink;
+mod twice;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,8 +34,11 @@ enum Command {
     Demo(demo::Demo),
     /// Run many seeds; of scenarios, if any are named.
     Run(run::Many),
-    /// Run many seeds, each twice: both runs must have the same trace.
+    /// Run many seeds here and in another process: both must have the same traces.
     Twice(run::Many),
+    /// The other process of `twice`.
+    #[command(hide = true)]
+    Traces(run::Many),
     /// Run one seed and print what happened.
     Replay(replay::Replay),
     /// Run one seed and write a page that shows what happened, turn by turn.
@@ -46,6 +51,8 @@ enum Command {
     History(history::History),
     /// Check recovery on many crash states of log and checkpoints.
     CrashStates(crash_states::CrashStates),
+    /// Run short stories with a crash at every effect of every member.
+    CrashAtEveryEffect(every_effect::CrashAtEveryEffect),
 }
 
 fn main() -> ExitCode {
@@ -53,12 +60,14 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Run(many) => many.run(false),
         Command::Twice(many) => many.run(true),
+        Command::Traces(many) => twice::print_traces(&many),
         Command::Replay(replay) => replay.run(),
         Command::Explain(explain) => explain.run(),
         Command::Shrink(shrink) => shrink.run(),
         Command::Mutants(mutants) => mutants.run(),
         Command::History(history) => history.run(),
         Command::CrashStates(states) => states.run(),
+        Command::CrashAtEveryEffect(effects) => effects.run(),
     }
 }
 
