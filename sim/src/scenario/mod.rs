@@ -88,7 +88,10 @@ impl Scenario {
             Err(trouble) => Err(ScenarioError {
                 path: path.to_owned(),
                 line: line_of(&text, trouble.at),
-                what: trouble.what,
+                what: match recorded_at(&text) {
+                    Some(commit) => format!("{} (a plan recorded at {commit})", trouble.what),
+                    None => trouble.what,
+                },
             }),
         }
     }
@@ -99,6 +102,11 @@ impl Scenario {
             fill(&self.text, seed).expect("what is wrong with a file does not depend on the seed");
         Plan { scenario: Some(self.path.display().to_string()), ..plan }
     }
+}
+
+/// The commit that a file names, also one of which nothing else can be read.
+fn recorded_at(text: &str) -> Option<String> {
+    Table::parse(text, 0).ok()?.take("commit")?.text().ok()
 }
 
 /// The line, from 1, of a byte.

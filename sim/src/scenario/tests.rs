@@ -134,3 +134,11 @@ repeat = { steps = 2, times = 3 }
     assert!(format!("{:?}", ask.request).starts_with(wanted), "{:?}", ask.request);
     assert!(!ask.waits);
 }
+
+#[test]
+fn an_unknown_key_of_a_recorded_plan_names_its_commit() {
+    let text = "about = \"x\"\ncommit = \"abc clean\"\nseed = 1\nfuture = 3\n";
+    let error = Scenario::parse(Path::new("plan.toml"), text.to_owned()).expect_err("no key is called so");
+    assert_eq!(error.line, 4);
+    assert!(error.what.ends_with("(a plan recorded at abc clean)"), "{error}");
+}

@@ -10,6 +10,11 @@ macro_rules! counts {
             pub fn add(&mut self, other: &Counts) {
                 $(self.$name += other.$name;)*
             }
+
+            /// Each with its name.
+            pub fn each(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)*]
+            }
         }
     };
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use holdfast_sim::run::{Failure, run_plan};
+use holdfast_sim::scenario::Scenario;
 use holdfast_sim::scenario::write::{Origin, write_plan};
 
 /// Where a seed's files go.
@@ -23,6 +24,25 @@ pub fn commit() -> String {
             format!("{} {state}", commit.trim())
         }
         _ => "unknown".to_owned(),
+    }
+}
+
+/// Says of a recorded plan that it is not of this tree: what it meets here may be something else.
+pub fn note_origin(scenario: &Scenario) {
+    let here = commit();
+    if let Some(made) = scenario.commit.as_ref().filter(|made| **made != here) {
+        eprintln!("{}: recorded at {made}, run at {here}", scenario.path.display());
+    }
+}
+
+/// Says of a plan that broke something once that it does not any more.
+pub fn note_sound(scenario: &Scenario) {
+    if let (Some(check), Some(made)) = (scenario.broke, &scenario.commit) {
+        println!(
+            "{}: it broke `{check}` at {made} and breaks nothing at {}",
+            scenario.path.display(),
+            commit()
+        );
     }
 }
 

@@ -1,5 +1,6 @@
 //! `holdfast-sim`: seeds by the thousand, one seed again with its trace, the same seed twice.
 
+mod corpus;
 mod crash_states;
 mod demo;
 mod every_effect;
@@ -11,6 +12,7 @@ mod replay;
 mod run;
 mod scenarios;
 mod shrink;
+mod stats;
 mod twice;
 
 use std::path::PathBuf;
@@ -45,6 +47,8 @@ enum Command {
     Explain(explain::Explain),
     /// Find a small plan that breaks what a run breaks.
     Shrink(shrink::ShrinkArgs),
+    /// What all runs of this folder reached, commit by commit.
+    Stats(stats::Stats),
     /// Plant the catalogue's bugs one by one in a copy of the tree and see which of them seeds find.
     Mutants(mutants::Mutants),
     /// Run one seed and print what its clients saw in a form that other people's checkers read.
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
         Command::Replay(replay) => replay.run(),
         Command::Explain(explain) => explain.run(),
         Command::Shrink(shrink) => shrink.run(),
+        Command::Stats(stats) => stats.run(),
         Command::Mutants(mutants) => mutants.run(),
         Command::History(history) => history.run(),
         Command::CrashStates(states) => states.run(),
@@ -95,6 +100,7 @@ impl Seed {
     fn plan(&self) -> Result<Plan, String> {
         let scenario = self.scenario.as_deref().map(Scenario::read).transpose();
         let scenario = scenario.map_err(|error| error.to_string())?;
+        scenario.iter().for_each(failures::note_origin);
         let own = scenario.as_ref().and_then(|scenario| scenario.seed);
         let seed = self.seed.or(own).ok_or("name a seed with --seed")?;
         let plan = match scenario {

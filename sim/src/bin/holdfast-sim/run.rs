@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use holdfast_sim::plan::Profile;
 use holdfast_sim::run::{Farm, Harvest};
 
-use super::{failures, parse_profile, parse_seed, scenarios, twice};
+use super::{corpus, failures, parse_profile, parse_seed, scenarios, twice};
 
 #[derive(clap::Args, Clone)]
 pub struct Many {
@@ -33,6 +33,9 @@ pub struct Many {
     /// Members; drawn from each seed without it.
     #[arg(long)]
     pub members: Option<usize>,
+    /// Run again what failed in earlier runs; what passes now is forgotten.
+    #[arg(long, conflicts_with_all = ["scenarios", "profile", "members", "minutes", "seeds"])]
+    failed: bool,
     /// Stop after so many failures.
     #[arg(long, default_value_t = 5)]
     pub failures: usize,
@@ -46,12 +49,16 @@ impl Many {
         if twice {
             return twice::run(self);
         }
+        if self.failed {
+            return corpus::run_failed();
+        }
         let start = Instant::now();
         let harvest = self.farm(start).run();
         end_progress();
         let code = self.report(&harvest);
         println!("{:?}\n{:?} replayed={}", harvest.counts, harvest.checked, harvest.replayed);
         println!("marks: {}", harvest.marks.table());
+        corpus::keep(&harvest);
         println!("{}", harvest.summary(start.elapsed().as_secs_f64()));
         code
     }

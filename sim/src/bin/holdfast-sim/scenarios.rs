@@ -8,7 +8,7 @@ use holdfast_sim::scenario::Scenario;
 use holdfast_sim::scenario::farm::ScenarioFarm;
 
 use super::run::Many;
-use super::{failures, refuse};
+use super::{corpus, failures, refuse};
 
 /// Seeds of each scenario, if nothing is said.
 const SEEDS: u64 = 100;
@@ -33,10 +33,14 @@ pub fn run(many: &Many, twice: bool) -> ExitCode {
             twice,
             failures_max: many.failures,
         };
+        failures::note_origin(scenario);
         let harvest = farm.run();
         for failure in &harvest.failures {
             failures::report(failure);
             code = if code == 0 { failure.exit_code() } else { code };
+        }
+        if harvest.failures.is_empty() {
+            failures::note_sound(scenario);
         }
         let unhit = farm.unhit(&harvest);
         if !unhit.is_empty() && harvest.failures.is_empty() {
@@ -45,6 +49,7 @@ pub fn run(many: &Many, twice: bool) -> ExitCode {
         }
         all.merge(harvest);
     }
+    corpus::keep(&all);
     println!("{}", all.summary(start.elapsed().as_secs_f64()));
     ExitCode::from(code)
 }
