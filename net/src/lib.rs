@@ -4,7 +4,8 @@
 //! core request by `convert`, put before the node by `gate`, and its answer goes the same way back.
 //! `service` holds that path for each RPC and compiles for the real transport and for the simulated one.
 
-mod convert;
+pub mod answers;
+pub mod convert;
 pub mod gate;
 pub mod listen;
 pub mod peer;

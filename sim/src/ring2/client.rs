@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::future::ready;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use holdfast_core::base::LeaseId;
+use holdfast_core::request as core;
+use holdfast_net::answers::Answer;
+use holdfast_net::convert::{delete_range_request, put_request, range_request, txn_request};
 use holdfast_net::proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use holdfast_net::proto::etcdserverpb::request_op::Request as Op;
 use holdfast_net::proto::etcdserverpb::{self as pb, kv_client::KvClient, lease_client::LeaseClient};
@@ -34,8 +39,17 @@ pub struct Shared {
     pub value_bytes_max: u64,
 }
 
+/// A member as a client knows it.
+#[derive(Clone)]
+pub struct Server {
+    pub url: &'static str,
+    /// A number of its present life that no other life of any member has.
+    pub life: Arc<AtomicUsize>,
+}
+
 /// One client.
 pub struct Client {
+    server: Server,
     number: u64,
     rng: Rng,
     shared: Shared,
@@ -50,9 +64,10 @@ pub struct Client {
 type Called<T> = Option<(i64, T)>;
 
 impl Client {
-    pub fn new(number: u64, seed: u64, shared: Shared, server: &'static str) -> Client {
-        let channel = Endpoint::from_static(server).connect_lazy();
+    pub fn new(number: u64, seed: u64, shared: Shared, server: &Server) -> Client {
+        let channel = Endpoint::from_static(server.url).connect_lazy();
         Client {
+            server: server.clone(),
             number,
             rng: Rng::named(seed, &format!("client {number}")),
             shared,
@@ -91,10 +106,11 @@ impl Client {
         let sets = BTreeMap::from([(key.clone(), Some(value.clone()))]);
         let mut kv = self.kv.clone();
         let call = |request| async move { kv.put(request).await };
-        self.call(Ask::Write { sets, guarded: false }, put(&key, &value, 0), call, |answer| {
-            (header(answer.header), Told::Written { applied: true }, ())
-        })
-        .await
+        let message = put(&key, &value, 0);
+        let request = core::Request::Put(put_request(message.clone()));
+        let ask = (Ask::Write { sets, guarded: false }, request);
+        self.call(ask, message, call, |answer| (header(answer.header), Told::Written { applied: true }, ()))
+            .await
     }
 
     async fn delete(&mut self) -> Called<()> {
@@ -103,7 +119,8 @@ impl Client {
         let mut kv = self.kv.clone();
         let call = |request| async move { kv.delete_range(request).await };
         let message = pb::DeleteRangeRequest { key: key.into_bytes().into(), ..Default::default() };
-        self.call(Ask::Write { sets, guarded: false }, message, call, |answer| {
+        let request = core::Request::DeleteRange(delete_range_request(message.clone()));
+        self.call((Ask::Write { sets, guarded: false }, request), message, call, |answer| {
             (header(answer.header), Told::Written { applied: answer.deleted > 0 }, ())
         })
         .await
@@ -129,8 +146,10 @@ impl Client {
         let sets = BTreeMap::from([(guard.clone(), Some(value)), (beside, Some(other))]);
         let mut kv = self.kv.clone();
         let call = |request| async move { kv.txn(request).await };
+        let request = txn_request(message.clone()).expect("it is not nested");
+        let ask = (Ask::Write { sets, guarded: true }, core::Request::Txn(request));
         let done = self
-            .call(Ask::Write { sets, guarded: true }, message, call, |answer| {
+            .call(ask, message, call, |answer| {
                 (header(answer.header), Told::Written { applied: answer.succeeded }, answer)
             })
             .await;
@@ -178,7 +197,7 @@ impl Client {
         let mut kv = self.kv.clone();
         let call = |request| async move { kv.range(request).await };
         let done = self
-            .call(ask, message, call, |answer| {
+            .call((ask, core::Request::Range(range_request(message.clone()))), message, call, |answer| {
                 let keys = keys(answer.kvs);
                 (header(answer.header), Told::Read(keys.clone()), keys)
             })
@@ -193,8 +212,9 @@ impl Client {
         let message = pb::LeaseGrantRequest { ttl: self.rng.between(1, 6) as i64, id: 0 };
         let mut client = self.lease.clone();
         let call = |request| async move { client.lease_grant(request).await };
+        let request = core::Request::LeaseGrant(core::LeaseGrantRequest { id: LeaseId(0), ttl: message.ttl });
         let done = self
-            .call(Ask::Renew, message, call, |answer| {
+            .call((Ask::Renew, request), message, call, |answer| {
                 let told = Told::Renewed { lease: answer.id, ttl_s: answer.ttl };
                 (header(answer.header), told, answer.id)
             })
@@ -213,10 +233,11 @@ impl Client {
         let sets = BTreeMap::from([(key.clone(), Some(value.clone()))]);
         let mut kv = self.kv.clone();
         let call = |request| async move { kv.put(request).await };
-        self.call(Ask::Write { sets, guarded: false }, put(&key, &value, lease), call, |answer| {
-            (header(answer.header), Told::Written { applied: true }, ())
-        })
-        .await
+        let message = put(&key, &value, lease);
+        let request = core::Request::Put(put_request(message.clone()));
+        let ask = (Ask::Write { sets, guarded: false }, request);
+        self.call(ask, message, call, |answer| (header(answer.header), Told::Written { applied: true }, ()))
+            .await
     }
 
     async fn keep_alive(&mut self) -> Called<()> {
@@ -229,7 +250,8 @@ impl Client {
             let answer = answers.message().await?;
             answer.map(Response::new).ok_or_else(|| Status::unavailable("the stream ended"))
         };
-        self.call(Ask::Renew, pb::LeaseKeepAliveRequest { id: lease }, call, |answer| {
+        let request = core::Request::LeaseKeepAlive { id: LeaseId(lease) };
+        self.call((Ask::Renew, request), pb::LeaseKeepAliveRequest { id: lease }, call, |answer| {
             (header(answer.header), Told::Renewed { lease: answer.id, ttl_s: answer.ttl }, ())
         })
         .await
@@ -239,7 +261,8 @@ impl Client {
         let id = self.leases.pop()?;
         let mut client = self.lease.clone();
         let call = |request| async move { client.lease_revoke(request).await };
-        self.call(Ask::Revoke { lease: id }, pb::LeaseRevokeRequest { id }, call, |answer| {
+        let request = core::Request::LeaseRevoke { id: LeaseId(id) };
+        self.call((Ask::Revoke { lease: id }, request), pb::LeaseRevokeRequest { id }, call, |answer| {
             (header(answer.header), Told::Revoked, ())
         })
         .await
@@ -249,12 +272,13 @@ impl Client {
     /// server knows of.
     async fn call<M, R, T, F>(
         &mut self,
-        ask: Ask,
+        (ask, asked): (Ask, core::Request),
         message: M,
         call: impl FnOnce(Request<M>) -> F,
         read: impl FnOnce(R) -> (i64, Told, T),
     ) -> Called<T>
     where
+        R: Answer,
         F: Future<Output = Result<Response<R>, Status>>,
     {
         let mut request = Request::new(message);
@@ -266,11 +290,15 @@ impl Client {
             2 if hurried => request.set_timeout(short),
             _ => {}
         }
-        let id = self.write_down(|history, now_ns| history.begin(self.number, now_ns, ask));
+        let id = self.write_down(|history, now_ns| history.begin(self.number, now_ns, ask, asked));
+        let life = self.life();
         let result = timeout(patience, call(request)).await;
         self.write_down(|history, now_ns| match result {
             Ok(Ok(answer)) => {
-                let (revision, told, kept) = read(answer.into_inner());
+                let answer = answer.into_inner();
+                let same = Some(life).filter(|life| *life == self.life());
+                history.saw(id, now_ns, answer.response(), same);
+                let (revision, told, kept) = read(answer);
                 history.answered(id, now_ns, revision, told);
                 Some((revision, kept))
             }
@@ -288,6 +316,11 @@ impl Client {
     fn write_down<T>(&self, note: impl FnOnce(&mut History, u64) -> T) -> T {
         let now_ns = u64::try_from(self.shared.began.elapsed().as_nanos()).expect("runs are short");
         note(&mut self.shared.history.lock().expect("nobody panics while holding it"), now_ns)
+    }
+
+    /// The member's life that is called now.
+    fn life(&self) -> usize {
+        self.server.life.load(Ordering::Relaxed)
     }
 
     fn key(&mut self) -> String {

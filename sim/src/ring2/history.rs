@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use holdfast_core::request::{Request, Response};
+
+use crate::blackbox::history::{self as blackbox, ClientHistory};
 use crate::rng::mix;
 
 /// A key as a client saw it.
@@ -72,7 +75,18 @@ pub struct History {
     pub calls: Vec<Call>,
     /// Calls that ended without an answer, by the text of their status.
     pub unanswered: BTreeMap<String, u64>,
+    /// The same calls and the watch streams for the black-box checker.
+    pub seen: Vec<blackbox::Call>,
+    pub streams: Vec<blackbox::Stream>,
     hash: u64,
+}
+
+/// Lives of all members of a run are fewer.
+const LIVES_MAX: usize = 1 << 20;
+
+/// Clients have clocks and nothing else: what happens in one instant is concurrent.
+pub fn time(at_ns: u64) -> blackbox::Time {
+    blackbox::Time { order: at_ns, at_ns }
 }
 
 /// A call being made.
@@ -80,15 +94,31 @@ pub struct History {
 pub struct CallId(usize);
 
 impl History {
-    pub fn begin(&mut self, client: u64, now_ns: u64, ask: Ask) -> CallId {
+    pub fn begin(&mut self, client: u64, now_ns: u64, ask: Ask, request: Request) -> CallId {
         self.fold(&format!("{now_ns} {client} asks {ask:?}"));
         self.calls.push(Call { client, began_ns: now_ns, ask, answer: None });
+        let place = self.calls.len() + LIVES_MAX;
+        let (client, call) = (client as u32, time(now_ns));
+        self.seen.push(blackbox::Call { client, place, request, call, answer: None });
         CallId(self.calls.len() - 1)
     }
 
     pub fn answered(&mut self, call: CallId, now_ns: u64, revision: i64, told: Told) {
         self.fold(&format!("{now_ns} {} is told {revision} {told:?}", call.0));
         self.calls[call.0].answer = Some(Answer { at_ns: now_ns, revision, told });
+    }
+
+    /// The call that began as the `number`th.
+    pub fn call(&self, number: usize) -> CallId {
+        assert!(number < self.calls.len());
+        CallId(number)
+    }
+
+    /// The answer as it came. `life`: the only life of a member that can have given it, if that is known.
+    pub fn saw(&mut self, call: CallId, now_ns: u64, response: Response, life: Option<usize>) {
+        let seen = &mut self.seen[call.0];
+        seen.answer = Some(blackbox::Answer { at: time(now_ns), result: Ok(response) });
+        seen.place = life.unwrap_or(seen.place);
     }
 
     pub fn failed(&mut self, call: CallId, now_ns: u64, why: &str) {
@@ -108,6 +138,13 @@ impl History {
 
     pub fn acknowledged(&self) -> u64 {
         self.calls.iter().filter(|call| call.answer.is_some()).count() as u64
+    }
+
+    /// What clients saw, for the black-box checker.
+    pub fn blackbox(&self) -> ClientHistory {
+        // etcd's defaults: 1.5 election timeouts, and `--max-txn-ops`.
+        let terms = blackbox::Terms { drift: 0.0, ttl_min_s: 2, txn_ops_max: 128, has_quota: false };
+        ClientHistory { terms, calls: self.seen.clone(), streams: self.streams.clone() }
     }
 
     /// Checks every answer against `truth`, the live keys at each revision from 1 on, read at the end.

@@ -12,7 +12,7 @@ pub mod disk;
 pub mod history;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,9 +25,10 @@ use madsim::net::NetSim;
 use madsim::runtime::{Handle, NodeHandle, Runtime};
 use tokio::time::{Instant, sleep};
 
+use crate::blackbox::{self, Verdict};
 use crate::disk::DiskFaults;
 use crate::rng::{Rng, derive};
-use client::{Client, Shared};
+use client::{Client, Server, Shared};
 use disk::SharedDisk;
 use history::{History, Keys};
 
@@ -50,6 +51,8 @@ pub struct Report {
     /// Ends of the server by its own decision, after a flush that failed.
     pub deaths: u64,
     pub checkpoints_found: u64,
+    /// Histories that the black-box checker gave up.
+    pub undecided: u64,
     /// Of all that clients saw, and when.
     pub history_hash: u64,
 }
@@ -60,7 +63,8 @@ struct Machine {
     disk: SharedDisk,
     config: ServerConfig,
     limits: Limits,
-    lives: AtomicU64,
+    /// Lives that began.
+    lives: Arc<AtomicUsize>,
     deaths: AtomicU64,
     /// Starts that found a checkpoint.
     checkpoints_found: AtomicU64,
@@ -99,9 +103,10 @@ async fn run(seed: u64) -> Result<Report, String> {
         think_ns: (0, rng.log_between(1_000_000, 100_000_000)),
         value_bytes_max: if rng.chance(0.1) { 100_000 } else { 500 },
     };
+    let site = Server { url: SERVER_URL, life: machine.lives.clone() };
     let until = shared.began + Duration::from_nanos(rng.between(3_000_000_000, 12_000_000_000));
     let working: Vec<_> = (0..rng.between(2, 6))
-        .map(|number| clients.spawn(Client::new(number, seed, shared.clone(), SERVER_URL).run(until)))
+        .map(|number| clients.spawn(Client::new(number, seed, shared.clone(), &site).run(until)))
         .collect();
     do_harm(&mut rng, &machine, &server, until).await;
     for client in working {
@@ -110,7 +115,7 @@ async fn run(seed: u64) -> Result<Report, String> {
     machine.disk.lock().faults.sync_fails = 0.0;
     machine.restart(&server, &mut rng).await;
     sleep(CALM).await;
-    let reader = Client::new(u64::MAX, seed, shared.clone(), SERVER_URL);
+    let reader = Client::new(u64::MAX, seed, shared.clone(), &site);
     let truth =
         clients.spawn(read_all(reader)).await.map_err(|error| format!("the reader ended: {error}"))?;
     if let Some(why) = machine.failed.lock().expect("nobody panics while holding it").take() {
@@ -119,17 +124,31 @@ async fn run(seed: u64) -> Result<Report, String> {
     let truth = truth?;
     let history = shared.history.lock().expect("nobody panics while holding it");
     history.check(&truth)?;
+    let is_explained = judge(&history)?;
     let lives = machine.lives.load(Ordering::Relaxed);
     Ok(Report {
         calls: history.calls.len() as u64,
         acknowledged: history.acknowledged(),
         revisions: truth.len() as u64,
-        restarts: lives - 1,
+        restarts: lives as u64 - 1,
         power_losses: machine.disk.lock().counts.power_losses,
         deaths: machine.deaths.load(Ordering::Relaxed),
         checkpoints_found: machine.checkpoints_found.load(Ordering::Relaxed),
+        undecided: u64::from(!is_explained),
         history_hash: history.hash(),
     })
+}
+
+/// Judges what clients saw without the truth of the end (L2); whether an order was found. Errors: there is none.
+pub fn judge(history: &History) -> Result<bool, String> {
+    match blackbox::check(&history.blackbox()) {
+        Verdict::Ok(_) => Ok(true),
+        Verdict::Undecided { .. } => Ok(false),
+        Verdict::Violation(conflict) => {
+            let calls = conflict.calls.iter().map(|call| format!("\n  {:?}", history.seen[*call]));
+            Err(format!("{conflict}{}", calls.collect::<String>()))
+        }
+    }
 }
 
 /// Kills, power losses and stalled links until `until`.
@@ -180,7 +199,7 @@ async fn serve(machine: Arc<Machine>) {
     }
     let (disk, limits) = (machine.disk.clone(), machine.limits.clone());
     let door = PeerDoor { address: SocketAddr::new(SERVER, 2380) };
-    let opened = start(&machine.config, disk, limits, derive(machine.seed, life), door).await;
+    let opened = start(&machine.config, disk, limits, derive(machine.seed, life as u64), door).await;
     let Member { gate, mut core, published, .. } = match opened {
         Ok(member) => member,
         Err(why) => return machine.fail(format!("life {life} does not start: {why}")),
@@ -226,7 +245,7 @@ impl Machine {
             disk: SharedDisk::new(seed, faults),
             config: config(),
             limits,
-            lives: AtomicU64::new(0),
+            lives: Arc::default(),
             deaths: AtomicU64::new(0),
             checkpoints_found: AtomicU64::new(0),
             failed: Mutex::new(None),
