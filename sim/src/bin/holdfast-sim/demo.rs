@@ -1,12 +1,19 @@
-//! `demo`: a split brain told line by line, then a planted bug found and replayed.
+//! `demo`: a split brain told line by line, then a planted bug found, replayed and shrunk.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use holdfast_sim::demo::{self, Found, PLANTED, STORY, Told};
+use holdfast_sim::run::Failure;
+use holdfast_sim::scenario::write::{Origin, write_plan};
+use holdfast_sim::shrink::{Shrink, Size};
 
+use super::failures::commit;
 use super::{parse_seed, refuse};
+
+/// Longest that the bug is made smaller.
+const SHRINK: Duration = Duration::from_secs(20);
 
 #[derive(clap::Args)]
 pub struct Demo {
@@ -59,6 +66,23 @@ impl Demo {
             "Found by seed {seeds} after {wall_s:.1} s. Replayed, it fails in the same turn with the same trace."
         );
         println!(" page     {}", self.write("planted_bug.html", &page.html)?);
+        self.shrink(failure)
+    }
+
+    /// Makes what failed small, and keeps it as a scenario.
+    fn shrink(&self, failure: &Failure) -> Result<(), String> {
+        let listed = failure.explicit.as_ref().ok_or("the run left no list of what happened")?;
+        let (start, before, check) = (Instant::now(), Size::of(listed), failure.violation.check);
+        let mut tell = |_: &Size, _: u64| {};
+        let (plan, _) = Shrink::new((**listed).clone(), check, 2, SHRINK, &mut tell).run()?;
+        let (after, wall_s) = (Size::of(&plan), start.elapsed().as_secs_f64());
+        println!(
+            "Shrunk in {wall_s:.1} s from {} requests and {} faults to {} and {}; what is left is a scenario.",
+            before.ops, before.faults, after.ops, after.faults
+        );
+        let about = failure.violation.what.chars().take(200).collect();
+        let text = write_plan(&plan, &Origin { about, commit: commit(), broke: check })?;
+        println!(" again    cargo sim run {}", self.write("planted_bug.toml", &text)?);
         Ok(())
     }
 

@@ -32,7 +32,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// A split brain told line by line, then a planted bug found, replayed and explained.
+    /// A split brain told line by line, then a planted bug found, replayed and shrunk.
     Demo(demo::Demo),
     /// Run many seeds; of scenarios, if any are named.
     Run(run::Many),
