@@ -182,6 +182,11 @@ impl SimDisk {
         self.strikes.push((aim, strike));
     }
 
+    /// What has not struck yet does not strike any more.
+    pub fn end_strikes(&mut self) {
+        self.strikes.clear();
+    }
+
     /// Names in `directory` (without trailing slash), sorted.
     pub fn list(&self, directory: &str) -> Vec<String> {
         self.names.keys().filter(|name| parent(name) == directory).cloned().collect()

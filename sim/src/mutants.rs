@@ -6,6 +6,7 @@
 
 mod patch;
 mod results;
+mod stories;
 mod tree;
 mod trial;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use patch::Patch;
 use results::{Key, Outcome, Results, Table};
+pub use stories::{SEEDS as STORY_SEEDS, check_names, stories};
 pub use tree::Tree;
 use trial::{Trial, Verdict};
 
@@ -196,6 +198,7 @@ impl Hunt {
             output: folder.join("output.txt"),
             jobs: self.jobs,
             profile: None,
+            scenario: None,
             seed_takes: Duration::from_secs(2),
         };
         if let Some(known) = known.filter(|_| kept.is_file()) {
@@ -215,15 +218,7 @@ impl Hunt {
     }
 
     fn hunt(&self, tree: &Tree, patch: &Patch, clean: &Trial) -> Result<Outcome, Trouble> {
-        let planted = tree.plant(patch)?;
-        let tool = tree.build();
-        tree.take_out(planted)?;
-        let tool = tool.map_err(|trouble| match trouble {
-            Trouble::Build { said } => {
-                Trouble::File { path: patch.path.clone(), what: format!("it cannot be built:\n{said}") }
-            }
-            other => other,
-        })?;
+        let tool = tree.build_with(patch)?;
         let trial = Trial { tool, ..clean.clone() };
         let aimed = Trial { profile: patch.aim.clone(), ..trial.clone() };
         let share = if patch.aim.is_some() { self.seeds.div_ceil(AIMED_SHARE) } else { 0 };

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use holdfast_sim::mutants::{Hunt, Patch};
+use holdfast_sim::mutants::{Hunt, Patch, check_names};
 
 /// Entries of the catalogue of bugs.
 const CATALOGUE: [u32; 64] = [
@@ -55,4 +55,10 @@ fn every_entry_of_the_catalogue_is_planted_or_excused() {
             "B{number} has neither a patch nor a reason why it has none"
         );
     }
+}
+
+#[test]
+fn every_mutant_that_a_story_names_is_there() {
+    let named = check_names(&workspace(), &patches()).unwrap_or_else(|trouble| panic!("{trouble}"));
+    assert!(named > 0, "stories name mutants");
 }

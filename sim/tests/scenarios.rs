@@ -1,8 +1,10 @@
-//! Every file of `scenarios/fast` with a few seeds: all checks hold, and all marks it names are hit.
+//! Every file of `scenarios/fast` and `scenarios/history` with a few seeds: all checks hold, and all marks that it
+//! names are hit.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use holdfast_sim::mutants::stories;
 use holdfast_sim::run::run_plan;
 use holdfast_sim::scenario::Scenario;
 use holdfast_sim::scenario::farm::ScenarioFarm;
@@ -10,25 +12,14 @@ use holdfast_sim::scenario::farm::ScenarioFarm;
 /// Seeds of each scenario.
 const SEEDS: u64 = 8;
 
-fn files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/fast");
-    let entries = std::fs::read_dir(folder).expect("the scenarios are here");
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be read").path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-    files.sort();
-    files
-}
-
 #[test]
-fn every_fast_scenario_holds_and_hits_its_marks() {
+fn every_story_holds_and_hits_its_marks() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("sim is below the workspace");
+    let scenarios = stories(workspace).unwrap_or_else(|trouble| panic!("{trouble}"));
     let mut faults = Vec::new();
-    for path in files() {
-        let mut scenario = Scenario::read(&path).unwrap_or_else(|error| panic!("{error}"));
-        // As one names it in the workspace's folder.
-        let name = path.file_name().expect("a file has a name");
-        scenario.path = Path::new("scenarios/fast").join(name);
+    for scenario in &scenarios {
         let farm = ScenarioFarm {
-            scenario: &scenario,
+            scenario,
             base: 0x5ce2_a210,
             seeds: SEEDS,
             jobs: std::thread::available_parallelism().map_or(2, usize::from),
@@ -39,14 +30,14 @@ fn every_fast_scenario_holds_and_hits_its_marks() {
         faults.extend(harvest.failures.iter().map(|failure| failure.to_string()));
         let unhit = farm.unhit(&harvest);
         if !unhit.is_empty() && harvest.failures.is_empty() {
-            faults.push(format!("{}: no seed hit {unhit:?}", path.display()));
+            faults.push(format!("{}: no seed hit {unhit:?}", scenario.path.display()));
         }
     }
     for fault in &faults {
         // Past the capture of the test's output: whole lines to paste.
         std::io::stdout().write_all(format!("{fault}\n").as_bytes()).expect("standard output is open");
     }
-    assert!(faults.is_empty(), "{} scenarios fail", faults.len());
+    assert!(faults.is_empty(), "{} of {} stories fail", faults.len(), scenarios.len());
 }
 
 fn broken(text: &str) -> String {

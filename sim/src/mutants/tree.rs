@@ -85,6 +85,19 @@ impl Tree {
         planted.before.iter().try_for_each(|(path, bytes)| write(path, bytes))
     }
 
+    /// Builds the tool with a mutant in it, which is taken out again. Errors: it does not apply or build.
+    pub fn build_with(&self, patch: &Patch) -> Result<PathBuf, Trouble> {
+        let planted = self.plant(patch)?;
+        let tool = self.build();
+        self.take_out(planted)?;
+        tool.map_err(|trouble| match trouble {
+            Trouble::Build { said } => {
+                Trouble::File { path: patch.path.clone(), what: format!("it cannot be built:\n{said}") }
+            }
+            other => other,
+        })
+    }
+
     /// Builds the tool and gives its path. Errors: what the compiler says.
     pub fn build(&self) -> Result<PathBuf, Trouble> {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -29,6 +29,8 @@ pub struct Trial {
     pub jobs: usize,
     /// `None`: each seed's own.
     pub profile: Option<String>,
+    /// Seeds of this file rather than of profiles.
+    pub scenario: Option<PathBuf>,
     /// Time of processors that an unmutated tool takes for a seed.
     pub seed_takes: Duration,
 }
@@ -50,8 +52,10 @@ impl Trial {
     pub fn run(&self, command: &str, base: u64, seeds: u64) -> Result<Verdict, Trouble> {
         let (jobs, seeds_text, base) = (self.jobs.to_string(), seeds.to_string(), base.to_string());
         let fixed = [command, "--failures", "1", "--jobs", &jobs, "--seeds", &seeds_text, "--from", &base];
+        let scenario = self.scenario.as_ref().map(|path| path.to_string_lossy());
         let profile = self.profile.iter().flat_map(|name| ["--profile", name]);
-        self.spawn(&fixed.into_iter().chain(profile).collect::<Vec<_>>(), seeds)
+        let args: Vec<&str> = fixed.into_iter().chain(profile).chain(scenario.as_deref()).collect();
+        self.spawn(&args, seeds)
     }
 
     /// Runs one seed, by the words that the tool printed for it.

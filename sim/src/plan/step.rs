@@ -38,10 +38,12 @@ pub enum Condition {
     Leader,
     /// Another member than these leads in the latest term.
     LeaderOtherThan(Group),
+    /// This one leads in the latest term.
+    Leads(Who),
     /// No member believes to lead.
     NoLeader,
-    /// Every member that runs has applied all that is decided.
-    CaughtUp,
+    /// Each of these that runs has applied all that is decided.
+    CaughtUp(Group),
     /// The named request was answered.
     Answered(String),
     /// A member has taken over a snapshot since the script began.
@@ -95,8 +97,8 @@ pub enum Seizure {
 pub struct MailFilter {
     /// A kind of message as `network::kind` names it.
     pub kind: Option<&'static str>,
-    pub from: Option<Who>,
-    pub to: Option<Who>,
+    pub from: Option<Group>,
+    pub to: Option<Group>,
     /// So many messages at most.
     pub count: u64,
 }
@@ -163,6 +165,29 @@ impl Behind {
     }
 }
 
+/// A part of a member's directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The log up to its last append: a torn one looks like a damaged one.
+    Log,
+    /// The end of that.
+    LogEnd,
+    /// The newest checkpoint.
+    Checkpoint,
+}
+
+impl Part {
+    pub const ALL: [Part; 3] = [Part::Log, Part::LogEnd, Part::Checkpoint];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Log => "log",
+            Part::LogEnd => "log_end",
+            Part::Checkpoint => "checkpoint",
+        }
+    }
+}
+
 /// What a step does. What has an aim is taken ahead of its time.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
@@ -188,11 +213,12 @@ pub enum Action {
         power: bool,
         down: Down,
     },
-    /// Ends a process behind the first thing of a kind that meets the aim.
+    /// Ends a process behind something of a kind: the first that meets the aim, once `skip` of them passed.
     CrashBehind {
         member: Who,
         what: Behind,
         aim: Aim,
+        skip: u64,
         power: bool,
     },
     Start(Group),
@@ -213,6 +239,11 @@ pub enum Action {
         offset: u64,
         bit: u8,
     },
+    /// A bit flips somewhere in a part of a directory, drawn from the seed.
+    Rot {
+        member: Who,
+        part: Part,
+    },
     Clog {
         from: Who,
         to: Who,
@@ -222,9 +253,10 @@ pub enum Action {
         seizure: Seizure,
         filter: MailFilter,
     },
-    /// Sends on what was held or copied under a name, so many times.
+    /// Sends on what was held or copied under a name: the first so many, so many times.
     Release {
         name: String,
+        count: u64,
         times: u64,
     },
     /// The member's clock runs at this rate from here on.

@@ -37,6 +37,16 @@ pub struct Scenario {
     pub hits: Vec<Mark>,
     /// The check that a run of it broke once.
     pub broke: Option<&'static str>,
+    /// Planted bugs that it finds.
+    pub kills: Vec<Kill>,
+}
+
+/// A planted bug that a scenario says it finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kill {
+    /// Name of a patch in `sim/mutants`.
+    pub mutant: String,
+    pub line: u32,
 }
 
 /// Why a file is no scenario.
@@ -64,8 +74,16 @@ struct Head {
     about: String,
     seed: Option<u64>,
     commit: Option<String>,
+    check: Check,
+}
+
+/// What `[check]` says.
+#[derive(Default)]
+struct Check {
     hits: Vec<Mark>,
     broke: Option<&'static str>,
+    /// Names of mutants, each with its offset.
+    kills: Vec<(String, usize)>,
 }
 
 impl Scenario {
@@ -82,8 +100,10 @@ impl Scenario {
     /// The same with the text at hand.
     pub fn parse(path: &Path, text: String) -> Result<Scenario, ScenarioError> {
         match fill(&text, 0) {
-            Ok((_, Head { about, seed, commit, hits, broke })) => {
-                Ok(Scenario { path: path.to_owned(), text, about, seed, commit, hits, broke })
+            Ok((_, Head { about, seed, commit, check: Check { hits, broke, kills } })) => {
+                let kill = |(mutant, at)| Kill { mutant, line: line_of(&text, at) };
+                let kills = kills.into_iter().map(kill).collect();
+                Ok(Scenario { path: path.to_owned(), text, about, seed, commit, hits, broke, kills })
             }
             Err(trouble) => Err(ScenarioError {
                 path: path.to_owned(),
@@ -94,6 +114,11 @@ impl Scenario {
                 },
             }),
         }
+    }
+
+    /// The file's text.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// The plan of a seed.
@@ -140,9 +165,9 @@ fn fill(text: &str, seed: u64) -> Read<(Plan, Head)> {
     if !is_exact {
         plan.allow_for_script();
     }
-    let (hits, broke) = file.take("check").map_or(Ok((Vec::new(), None)), read_check)?;
+    let check = file.take("check").map_or(Ok(Check::default()), read_check)?;
     file.finish()?;
-    Ok((plan, Head { about, seed: fixed, commit, hits, broke }))
+    Ok((plan, Head { about, seed: fixed, commit, check }))
 }
 
 fn read_profile(item: &Item) -> Read<Profile> {
@@ -150,8 +175,8 @@ fn read_profile(item: &Item) -> Read<Profile> {
     item.word(&words)
 }
 
-/// `[check]`: every check is always on; `hits` names marks, `broke` the check that failed once.
-fn read_check(item: Item) -> Read<(Vec<Mark>, Option<&'static str>)> {
+/// `[check]`: every check is always on; `hits` names marks, `kills` mutants, `broke` the check that failed once.
+fn read_check(item: Item) -> Read<Check> {
     let mut t = item.table()?;
     if let Some(item) = t.take("all").filter(|item| item.flag() != Ok(true)) {
         return Err(item.trouble("every check is on: `all` is true"));
@@ -163,8 +188,12 @@ fn read_check(item: Item) -> Read<(Vec<Mark>, Option<&'static str>)> {
     };
     let checks: Vec<(&str, &'static str)> = check::NAMES.iter().map(|name| (*name, *name)).collect();
     let broke = t.take("broke").map(|item| item.word(&checks)).transpose()?;
+    let kills = match t.take("kills") {
+        Some(list) => list.list()?.iter().map(|item| Ok((item.text()?, item.at))).collect::<Read<_>>()?,
+        None => Vec::new(),
+    };
     t.finish()?;
-    Ok((hits, broke))
+    Ok(Check { hits, broke, kills })
 }
 
 /// A mark by its name in the sources or in snake case.

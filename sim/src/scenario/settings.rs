@@ -1,6 +1,7 @@
 //! Sizes, limits, times and workloads of a scenario.
 
 use super::table::{Item, Read, Table, Trouble};
+use crate::disk::DiskFaults;
 use crate::plan::{Plan, Routing};
 use crate::workload::Mix;
 
@@ -41,7 +42,33 @@ pub fn read_settings(file: &mut Table, plan: &mut Plan) -> Read<()> {
     if let Some(item) = file.take("network") {
         read_network(item.table()?, plan)?;
     }
+    if let Some(item) = file.take("disk") {
+        read_disk(item.table()?, plan)?;
+    }
     Ok(())
+}
+
+/// What a power loss does to the disks of all members.
+fn read_disk(mut t: Table, plan: &mut Plan) -> Read<()> {
+    let mut first = plan.members[0].disk.clone();
+    if let Some(item) = t.take("loses") {
+        let words = [("everything", 0), ("nothing", 1), ("tail", 2), ("random", 3), ("head", 4)];
+        first.loss = [0; 5];
+        for item in item.list()? {
+            first.loss[item.word(&words)?] = 1;
+        }
+    }
+    if let Some(item) = t.take("torn") {
+        first.torn = item.probability()?;
+    }
+    if let Some(item) = t.take("reorders_names") {
+        first.reorders_names = item.flag()?;
+    }
+    for member in &mut plan.members {
+        let DiskFaults { loss, torn, reorders_names, .. } = first;
+        member.disk = DiskFaults { loss, torn, reorders_names, ..member.disk.clone() };
+    }
+    t.finish()
 }
 
 /// Limits, the same for every member.
@@ -65,6 +92,7 @@ fn read_limits(mut t: Table, plan: &mut Plan) -> Read<()> {
         ("checkpoint_log_bytes_min", &mut limits.checkpoint_log_bytes_min),
         ("log_tail_bytes_max", &mut limits.log_tail_bytes_max),
         ("log_lag_bytes_max", &mut limits.log_lag_bytes_max),
+        ("append_bytes_max", &mut limits.append_bytes_max),
         ("watch_credit_bytes", &mut limits.watch_credit_bytes),
         ("first_segment_bytes", &mut first.layout.first_segment_bytes),
         ("segment_bytes", &mut first.layout.segment_bytes),

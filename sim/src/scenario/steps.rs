@@ -1,7 +1,8 @@
 //! `[[step]]`: scripts as a scenario writes them.
 
-use holdfast_core::base::WatchId;
+use holdfast_core::base::{LeaseId, WatchId};
 use holdfast_core::boundary::StreamOp;
+use holdfast_core::request::{PutRequest, Request, RequestOp, TxnRequest};
 use holdfast_core::status::Status;
 
 use super::request::{REQUESTS, read_bytes, read_request, read_watch};
@@ -9,7 +10,7 @@ use super::table::{Item, Read, Table, Trouble};
 use crate::aim::Aim;
 use crate::disk::Strike;
 use crate::plan::step::{
-    Action, Ask, Behind, Condition, Down, Expect, Facts, Group, MailFilter, Seizure, Step, When, Who,
+    Action, Ask, Behind, Condition, Down, Expect, Facts, Group, MailFilter, Part, Seizure, Step, When, Who,
 };
 use crate::plan::{MS, SECOND};
 use crate::world::MAIL_KINDS;
@@ -20,6 +21,9 @@ const PATIENCE_NS: u64 = 10 * SECOND;
 
 /// Steps after which a script is taken to be a mistake.
 const STEPS_MAX: usize = 100_000;
+
+/// Puts in one transaction of `fill`.
+const FILL_OPS: usize = 100;
 
 const ROLES: [(&str, Who); 3] =
     [("leader", Who::Leader), ("old_leader", Who::OldLeader), ("follower", Who::Follower)];
@@ -41,7 +45,11 @@ pub fn read_steps(tables: Vec<Table>, members: usize, line_of: &dyn Fn(usize) ->
             continue;
         }
         let line = line_of(t.at);
-        steps.push(read_step(t, line, &mut known)?);
+        match t.take("fill") {
+            Some(item) => known.fill(item, &mut t, line, &mut steps)?,
+            None => steps.push(known.read_step(&mut t, line)?),
+        }
+        t.finish()?;
     }
     Ok(steps)
 }
@@ -66,21 +74,48 @@ fn repeat(item: Item, steps: &mut Vec<Step>) -> Read<()> {
     Ok(())
 }
 
-fn read_step(mut t: Table, line: u32, known: &mut Known) -> Read<Step> {
-    let name = t.take("as").map(|item| item.text()).transpose()?;
-    let when = known.read_when(&mut t)?;
-    let mut action = known.read_action(&mut t)?;
-    t.finish()?;
-    if let (When::Once { condition, .. }, Some(_), Action::Wait) = (&when, &name, &action)
-        && matches!(condition, Condition::Leader | Condition::LeaderOtherThan(_))
-    {
-        action = Action::Member(Who::Leader);
-    }
-    known.names.extend(name.clone());
-    Ok(Step { when, action, name, line })
-}
-
 impl Known {
+    fn read_step(&mut self, t: &mut Table, line: u32) -> Read<Step> {
+        let name = t.take("as").map(|item| item.text()).transpose()?;
+        let when = self.read_when(t)?;
+        let mut action = self.read_action(t)?;
+        if let (When::Once { condition, .. }, Some(_), Action::Wait) = (&when, &name, &action)
+            && matches!(condition, Condition::Leader | Condition::LeaderOtherThan(_))
+        {
+            action = Action::Member(Who::Leader);
+        }
+        self.names.extend(name.clone());
+        Ok(Step { when, action, name, line })
+    }
+
+    /// `fill = { to, keys = 500, prefix = "k", value_bytes = 10, lease = 7 }`: keys k0000, k0001 and so on are
+    /// put, some in a transaction, one transaction after the other.
+    fn fill(&self, item: Item, step: &mut Table, line: u32, steps: &mut Vec<Step>) -> Read<()> {
+        let mut when = self.read_when(step)?;
+        let mut t = item.table()?;
+        let to = self.need_who(&mut t, "to")?;
+        let keys = t.need("keys")?.count_in(1..10_001)?;
+        let prefix = t.take("prefix").map_or(Ok(String::new()), |item| item.text())?;
+        let length = t.take("value_bytes").map_or(Ok(0), |item| item.count_in(0..1 << 20))? as usize;
+        let lease = LeaseId(t.take("lease").map_or(Ok(0), |item| item.integer())?);
+        t.finish()?;
+        let puts: Vec<RequestOp> = (0..keys)
+            .map(|number| {
+                let (key, value) = (format!("{prefix}{number:04}"), vec![b'.'; length]);
+                let (key, value) = (key.into(), value.into());
+                RequestOp::Put(PutRequest { key, value, lease, ..PutRequest::default() })
+            })
+            .collect();
+        for some in puts.chunks(FILL_OPS) {
+            let request = Request::Txn(TxnRequest { success: some.to_vec(), ..TxnRequest::default() });
+            let expect = Expect::Ok(Facts::default());
+            let ask = Ask { request, expect, patience_ns: PATIENCE_NS, waits: true };
+            let when = std::mem::replace(&mut when, When::After(0));
+            steps.push(Step { when, action: Action::Ask { to: to.clone(), ask }, name: None, line });
+        }
+        Ok(())
+    }
+
     fn read_when(&self, t: &mut Table) -> Read<When> {
         let within = t.take("within");
         let Some(item) = t.take_one_of(&["at", "after", "when"])? else {
@@ -105,18 +140,20 @@ impl Known {
             return match item.text()?.as_str() {
                 "leader" => Ok(Condition::Leader),
                 "no_leader" => Ok(Condition::NoLeader),
-                "caught_up" => Ok(Condition::CaughtUp),
+                "caught_up" => Ok(Condition::CaughtUp(Group::All)),
                 other => Err(item.trouble(format!("nobody waits for `{other}`"))),
             };
         }
         let mut t = item.table()?;
         let at = t.at;
-        let keys = ["leader_other_than", "answered", "snapshot_at", "mail"];
+        let keys = ["leads", "leader_other_than", "caught_up", "answered", "snapshot_at", "mail"];
         let Some(item) = t.take_one_of(&keys)? else {
             return Err(Trouble::new(at, format!("a condition is one of {}", keys.join(", "))));
         };
         let condition = match item.key() {
             "leader_other_than" => Condition::LeaderOtherThan(self.read_group(item)?),
+            "leads" => Condition::Leads(self.read_who(&item)?),
+            "caught_up" => Condition::CaughtUp(self.read_group(item)?),
             "answered" => Condition::Answered(self.read_name(&item)?),
             "snapshot_at" => Condition::SnapshotAt(self.read_who(&item)?),
             _ => {
@@ -225,6 +262,7 @@ impl Known {
             "drop" => self.read_seizure(Seizure::Drop, &mut t)?,
             "release" => Action::Release {
                 name: self.read_name(&t.need("mail")?)?,
+                count: t.take("count").map_or(Ok(u64::MAX), |item| item.count())?,
                 times: t.take("times").map_or(Ok(1), |item| item.count())?,
             },
             "clock" => Action::Clock {
@@ -250,12 +288,15 @@ impl Known {
                 aim: read_aim(t)?,
                 strike: Strike::Fail,
             },
-            _ => Action::Flip {
-                member: self.need_who(t, "member")?,
-                file: t.need("file")?.text()?,
-                offset: t.need("offset")?.count()?,
-                bit: t.need("bit")?.count_in(0..8)? as u8,
-            },
+            _ => {
+                let member = self.need_who(t, "member")?;
+                if let Some(item) = t.take("part") {
+                    let part = item.word(&Part::ALL.map(|part| (part.name(), part)))?;
+                    return Ok(Action::Rot { member, part });
+                }
+                let (file, offset) = (t.need("file")?.text()?, t.need("offset")?.count()?);
+                Action::Flip { member, file, offset, bit: t.need("bit")?.count_in(0..8)? as u8 }
+            }
         })
     }
 
@@ -314,7 +355,8 @@ impl Known {
         if let Some(item) = t.take("behind") {
             let kinds = Behind::ALL.map(|what| (what.name(), what));
             let (what, member) = (item.word(&kinds)?, self.need_who(t, "member")?);
-            return Ok(Action::CrashBehind { member, what, aim: read_aim(t)?, power });
+            let skip = t.take("skip").map_or(Ok(0), |item| item.count())?;
+            return Ok(Action::CrashBehind { member, what, aim: read_aim(t)?, skip, power });
         }
         let members = self.need_group(t, "member")?;
         let down = match t.take("down") {
@@ -328,8 +370,11 @@ impl Known {
     fn read_seizure(&self, seizure: Seizure, t: &mut Table) -> Read<Action> {
         let kinds: Vec<(&str, &'static str)> = MAIL_KINDS.iter().map(|kind| (*kind, *kind)).collect();
         let kind = t.take("kind").map(|item| item.word(&kinds)).transpose()?;
-        let from = t.take("from").map(|item| self.read_who(&item)).transpose()?;
-        let to = t.take("to").map(|item| self.read_who(&item)).transpose()?;
+        let from = t.take("from").map(|item| self.read_group(item)).transpose()?;
+        let to = t.take("to").map(|item| self.read_group(item)).transpose()?;
+        if from == Some(Group::Rest) && !matches!(to, Some(Group::Of(_))) {
+            return Err(Trouble::new(t.at, "`rest` is all but the other side"));
+        }
         let count = t.take("count").map_or(Ok(u64::MAX), |item| item.count())?;
         Ok(Action::Seize { seizure, filter: MailFilter { kind, from, to, count } })
     }

@@ -1,7 +1,9 @@
 use std::path::Path;
 
+use holdfast_core::request::{Request, RequestOp};
+
 use super::*;
-use crate::plan::step::{Action, When};
+use crate::plan::step::{Action, Group, When, Who};
 use crate::plan::{SECOND, Shape};
 
 fn parse(text: &str) -> Result<Scenario, String> {
@@ -101,6 +103,24 @@ fn what_is_wrong_is_told_with_file_and_line() {
             "about = \"x\"\n[[step]]\nget = { to = 0, key = 'a' }\nexpect = \"luck\"\n",
             "story.toml:4: no answer is called `luck`",
         ),
+        (
+            "about = \"x\"\nstep = [\n  { start = 0 },\n  { flip = { member = 0, part = \"tail\" } },\n]\n",
+            "story.toml:4: `part` is one of log, log_end, checkpoint",
+        ),
+        (
+            "about = \"x\"\ndisk = { loses = [\"tail\", \"all\"] }\n",
+            "story.toml:2: `loses 2` is one of everything, nothing, tail",
+        ),
+        (
+            "about = \"x\"\n[[step]]\nfill = { to = 0, keys = 0 }\n",
+            "story.toml:3: `keys` lies from 1 to 10000",
+        ),
+        (
+            "about = \"x\"\n[[step]]\ndrop = { from = \"rest\", to = \"rest\" }\n",
+            "story.toml:3: `rest` is all but the other side",
+        ),
+        ("about = \"x\"\n[[step]]\nwhen = { leads = 3 }\n", "story.toml:3: there is no member 3"),
+        ("about = \"x\"\n[check]\nkills = [4]\n", "story.toml:3: `kills 1` is a text, not 4"),
         ("about = \"x\n", "story.toml:1: "),
     ];
     for (text, wanted) in cases {
@@ -141,4 +161,48 @@ fn an_unknown_key_of_a_recorded_plan_names_its_commit() {
     let error = Scenario::parse(Path::new("plan.toml"), text.to_owned()).expect_err("no key is called so");
     assert_eq!(error.line, 4);
     assert!(error.what.ends_with("(a plan recorded at abc clean)"), "{error}");
+}
+
+#[test]
+fn steps_in_one_list_know_their_lines_and_are_drawn_apart() {
+    let text = r#"
+about = "x"
+step = [
+  { crash = { member = 0, behind = "effect", skip = [0, 1000] } },
+  { crash = { member = 0, behind = "effect", skip = [0, 1000] } },
+  { drop = { kind = "vote", from = [0, 1], to = 2 }, as = "votes" },
+  { release = { mail = "votes", count = 2 } },
+  { when = { caught_up = [0, 1] } },
+]
+
+[check]
+kills = ["B18-x"]
+"#;
+    let scenario = parse(text).expect("it is sound");
+    let steps = scenario.plan(1).script;
+    assert_eq!(steps.iter().map(|step| step.line).collect::<Vec<_>>(), [4, 5, 6, 7, 8]);
+    let skip = |place: usize| match steps[place].action {
+        Action::CrashBehind { skip, .. } => skip,
+        _ => panic!("it crashes"),
+    };
+    assert_ne!(skip(0), skip(1));
+    let Action::Seize { filter, .. } = &steps[2].action else { panic!("it drops") };
+    assert_eq!(filter.from, Some(Group::Of(vec![Who::Number(0), Who::Number(1)])));
+    assert_eq!(steps[3].action, Action::Release { name: "votes".to_owned(), count: 2, times: 1 });
+    assert_eq!(scenario.kills, [Kill { mutant: "B18-x".to_owned(), line: 12 }]);
+}
+
+#[test]
+fn a_fill_is_some_transactions_of_puts() {
+    let text =
+        "about = \"x\"\n[[step]]\nafter = \"1s\"\nfill = { to = 0, keys = 250, prefix = \"k\", lease = 7 }\n";
+    let steps = parse(text).expect("it is sound").plan(1).script;
+    assert_eq!(
+        steps.iter().map(|step| step.when.clone()).collect::<Vec<_>>(),
+        [When::After(SECOND), When::After(0), When::After(0)]
+    );
+    let Action::Ask { ask, .. } = &steps[2].action else { panic!("it asks") };
+    let Request::Txn(txn) = &ask.request else { panic!("a transaction") };
+    let RequestOp::Put(last) = &txn.success[49] else { panic!("a put") };
+    assert_eq!((txn.success.len(), &last.key[..], last.lease.0), (50, &b"k0249"[..], 7));
 }

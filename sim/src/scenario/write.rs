@@ -6,7 +6,7 @@ use holdfast_core::boundary::{StreamOp, WatchCreate};
 
 use super::write_request::{Fields, request};
 use crate::disk::Strike;
-use crate::plan::step::{Action, Behind, Down, Expect, Group, Step, When, Who};
+use crate::plan::step::{Action, Behind, Down, Expect, Group, MailFilter, Seizure, Step, When, Who};
 use crate::plan::{MemberPlan, Plan, Routing};
 
 /// What is told of a plan beside the plan.
@@ -203,7 +203,7 @@ fn action(action: &Action) -> Result<String, String> {
             };
             format!("crash = {{ member = {}, power = {power}{down} }}", group(members)?)
         }
-        Action::CrashBehind { member, what, aim, power } => {
+        Action::CrashBehind { member, what, aim, power, skip: 0 } => {
             let (m, at, nth) = (number(member)?, time(aim.at_ns), aim.nth);
             let what = quoted(Behind::name(*what));
             format!("crash = {{ member = {m}, power = {power}, behind = {what}, at = {at}, nth = {nth} }}")
@@ -229,6 +229,8 @@ fn action(action: &Action) -> Result<String, String> {
             let (from, to, lasts) = (number(from)?, number(to)?, time(*lasts_ns));
             format!("clog = {{ from = {from}, to = {to}, lasts = {lasts} }}")
         }
+        Action::Seize { seizure, filter } => seize(*seizure, filter)?,
+        Action::Release { name, count, times } => release(name, *count, *times),
         Action::Clock { member, rate } => {
             format!("clock = {{ member = {}, rate = {rate:?} }}", number(member)?)
         }
@@ -252,6 +254,33 @@ fn action(action: &Action) -> Result<String, String> {
         }
         other => return Err(format!("{other:?} is no action of a recorded plan")),
     })
+}
+
+fn seize(seizure: Seizure, filter: &MailFilter) -> Result<String, String> {
+    let MailFilter { kind, from, to, count } = filter;
+    let mut fields = Fields::default();
+    if let Some(kind) = kind {
+        fields.put("kind", quoted(kind));
+    }
+    for (key, side) in [("from", from), ("to", to)] {
+        if let Some(side) = side {
+            fields.put(key, group(side)?);
+        }
+    }
+    if *count < u64::MAX {
+        fields.put("count", count.to_string());
+    }
+    let word = match seizure {
+        Seizure::Hold => "hold",
+        Seizure::Copy => "copy",
+        Seizure::Drop => "drop",
+    };
+    Ok(format!("{word} = {fields}"))
+}
+
+fn release(name: &str, count: u64, times: u64) -> String {
+    let count = if count < u64::MAX { format!(", count = {count}") } else { String::new() };
+    format!("release = {{ mail = {}, times = {times}{count} }}", quoted(name))
 }
 
 /// The facts of an answer are not kept: they rest on steps that may have been left out.

@@ -16,7 +16,6 @@ use holdfast_core::wal::Identity;
 use super::event::Event;
 use super::machine::{Done, Lane, LaneKind, Machine, Process};
 use super::{Phase, World};
-use crate::aim::Aim;
 use crate::disk::SimDisk;
 use crate::history::Life;
 use crate::marks::Mark;
@@ -222,15 +221,15 @@ impl World {
     pub(super) fn crash_behind(&mut self, m: usize, what: Behind, probability: f64, why: &str) -> bool {
         let machine = &mut self.machines[m];
         let aim = machine.tallies[what as usize].next(self.now_ns);
-        let is_meant = |(behind, at, _): &(Behind, Aim, bool)| *behind == what && at.is_met(aim);
-        let power = match machine.crashes.iter().position(is_meant) {
-            Some(place) => machine.crashes.remove(place).2,
+        let power = match machine.take_ambush(what, aim) {
+            Some(power) => power,
             None if self.faults.crashes_left > 0 && self.fate.chance(probability) => {
                 self.phase != Phase::Storm || self.fate.chance(self.plan.crashes.power)
             }
             None => return false,
         };
-        self.note_deed(None, Action::CrashBehind { member: Who::Number(m), what, aim, power });
+        let member = Who::Number(m);
+        self.note_deed(None, Action::CrashBehind { member, what, aim, skip: 0, power });
         self.end_life(m, power, why);
         true
     }

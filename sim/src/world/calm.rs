@@ -64,6 +64,8 @@ impl World {
             let DiskFaults { ignores_flush, ignores_directory_flush, .. } = machine.disk.faults;
             machine.disk.faults =
                 DiskFaults { ignores_flush, ignores_directory_flush, ..DiskFaults::default() };
+            machine.disk.end_strikes();
+            machine.ambushes.clear();
         }
         let crashes = &mut self.plan.crashes;
         (crashes.at_effect, crashes.at_disk_op) = (0.0, 0.0);

@@ -110,6 +110,16 @@ pub enum LogWork {
     Reclaim { through: Lsn },
 }
 
+/// A crash that waits behind something that a process does.
+#[derive(Clone, Copy, Debug)]
+pub struct Ambush {
+    pub what: Behind,
+    pub aim: Aim,
+    /// So many that meet the aim still pass.
+    pub skip: u64,
+    pub power: bool,
+}
+
 /// One member's machine: what outlives its processes, and the process.
 pub struct Machine {
     pub disk: SimDisk,
@@ -124,7 +134,7 @@ pub struct Machine {
     pub is_held_down: bool,
     /// How often it did what a crash can come behind, in the order of `Behind`, and the crashes to come.
     pub tallies: [Tally; 5],
-    pub crashes: Vec<(Behind, Aim, bool)>,
+    pub ambushes: Vec<Ambush>,
     /// Lives so far.
     pub lives: u64,
     /// Draws of its turns, and of its completions.
@@ -147,7 +157,7 @@ impl Machine {
             is_refused: false,
             is_held_down: false,
             tallies: [Tally::default(); 5],
-            crashes: Vec::new(),
+            ambushes: Vec::new(),
             lives: 0,
             pace: Rng::named(seed, "turns"),
             lanes_pace: Rng::named(seed, "lanes"),
@@ -155,6 +165,18 @@ impl Machine {
             receives: None,
             has_received: false,
         }
+    }
+
+    /// Whether a crash waits behind this occurrence, and whether it is a power loss.
+    pub fn take_ambush(&mut self, what: Behind, occurrence: Aim) -> Option<bool> {
+        let is_meant = |ambush: &Ambush| ambush.what == what && ambush.aim.is_met(occurrence);
+        let place = self.ambushes.iter().position(is_meant)?;
+        let ambush = &mut self.ambushes[place];
+        if ambush.skip > 0 {
+            ambush.skip -= 1;
+            return None;
+        }
+        Some(self.ambushes.remove(place).power)
     }
 
     /// The life that its process lives, if it runs.

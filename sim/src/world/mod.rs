@@ -19,6 +19,7 @@ pub mod machine;
 mod network;
 mod recording;
 mod referee;
+mod rot;
 mod script;
 mod seizure;
 mod streams;

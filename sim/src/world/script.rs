@@ -10,6 +10,8 @@ use holdfast_core::request::Response;
 
 use super::event::Event;
 use super::explicit::Wanted;
+use super::machine::Ambush;
+use super::seizure::Side;
 use super::{Phase, World};
 use crate::check::matching::is_unknown;
 use crate::plan::step::{
@@ -137,17 +139,17 @@ impl World {
     fn holds(&self, condition: &Condition) -> bool {
         match condition {
             Condition::Leader => self.referee.leader().is_some(),
+            Condition::Leads(who) => self.referee.leader().is_some_and(|m| self.member(who) == Ok(m)),
             Condition::NoLeader => self.referee.leader().is_none(),
             Condition::LeaderOtherThan(group) => {
                 let others = self.members_of(group, &[]).unwrap_or_default();
                 self.referee.leader().is_some_and(|leader| !others.contains(&leader))
             }
-            Condition::CaughtUp => {
+            Condition::CaughtUp(group) => {
                 let decided = self.history.log.len() as u64;
-                let seats = self.referee.seats.iter().zip(&self.machines);
-                seats
-                    .filter(|(_, machine)| machine.process.is_some())
-                    .all(|(seat, _)| seat.applied == decided)
+                let mut members = self.members_of(group, &[]).unwrap_or_default().into_iter();
+                members
+                    .all(|m| self.machines[m].process.is_none() || self.referee.seats[m].applied == decided)
             }
             Condition::Answered(name) => match self.script.names.get(name) {
                 Some(Named::Op(Some(op))) => self.history.ops[*op as usize].answer.is_some(),
@@ -196,9 +198,10 @@ impl World {
             }
             Action::Heal(name) => self.heal(name.as_deref())?,
             Action::Crash { members, power, down } => self.crash_group(members, *power, *down)?,
-            Action::CrashBehind { member, what, aim, power } => {
+            Action::CrashBehind { member, what, aim, skip, power } => {
                 let m = self.member(member)?;
-                self.machines[m].crashes.push((*what, *aim, *power));
+                let ambush = Ambush { what: *what, aim: *aim, skip: *skip, power: *power };
+                self.machines[m].ambushes.push(ambush);
             }
             Action::Start(group) => {
                 for m in self.members_of(group, &[])? {
@@ -218,12 +221,16 @@ impl World {
                 let m = self.member(member)?;
                 self.flip_bit(m, file, *offset, *bit);
             }
+            Action::Rot { member, part } => {
+                let m = self.member(member)?;
+                self.rot(m, *part)?;
+            }
             Action::Clog { from, to, lasts_ns } => {
                 let (from, to) = (self.member(from)?, self.member(to)?);
                 self.clog(from, to, *lasts_ns);
             }
             Action::Seize { seizure, filter } => return self.seize(*seizure, filter).map(Some),
-            Action::Release { name, times } => self.release(name, *times)?,
+            Action::Release { name, count, times } => self.release(name, *count, *times)?,
             Action::Clock { member, rate } => {
                 let m = self.member(member)?;
                 self.set_clock_rate(m, *rate);
@@ -248,22 +255,43 @@ impl World {
 
     fn seize(&mut self, seizure: Seizure, filter: &MailFilter) -> Result<Named, String> {
         let MailFilter { kind, from, to, count } = filter;
-        let from = from.as_ref().map(|who| self.member(who)).transpose()?;
-        let to = to.as_ref().map(|who| self.member(who)).transpose()?;
+        let (from, to) = self.sides(from.as_ref(), to.as_ref())?;
+        let group = |members: &Side| {
+            members.as_ref().map(|members| Group::Of(members.iter().map(|m| Who::Number(*m)).collect()))
+        };
+        let sides = (group(&from), group(&to));
         let number = self.network.seize(seizure, *kind, (from, to), *count);
-        let (from, to) = (from.map(Who::Number), to.map(Who::Number));
+        let (from, to) = sides;
         let filter = MailFilter { kind: *kind, from, to, count: *count };
         self.note_deed(Some(format!("mail{number}")), Action::Seize { seizure, filter });
         Ok(Named::Mail(number))
     }
 
-    fn release(&mut self, name: &str, times: u64) -> Result<(), String> {
+    /// Senders and receivers of mail, as far as they are named.
+    fn sides(&self, from: Option<&Group>, to: Option<&Group>) -> Result<(Side, Side), String> {
+        let named = |group: Option<&Group>, others: &[usize]| {
+            group.map(|group| self.members_of(group, others)).transpose()
+        };
+        match from {
+            Some(Group::Rest) => {
+                let to = named(to, &[])?;
+                Ok((named(from, to.as_deref().unwrap_or_default())?, to))
+            }
+            _ => {
+                let from = named(from, &[])?;
+                let to = named(to, from.as_deref().unwrap_or_default())?;
+                Ok((from, to))
+            }
+        }
+    }
+
+    fn release(&mut self, name: &str, count: u64, times: u64) -> Result<(), String> {
         let Some(Named::Mail(number)) = self.script.names.get(name) else {
             return Err(format!("`{name}` is no mail"));
         };
         let number = *number;
-        self.note_deed(None, Action::Release { name: format!("mail{number}"), times });
-        self.release_mail(number, times);
+        self.note_deed(None, Action::Release { name: format!("mail{number}"), count, times });
+        self.release_mail(number, count, times);
         Ok(())
     }
 

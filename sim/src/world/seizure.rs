@@ -53,12 +53,16 @@ pub fn kind(message: &PeerMessage) -> &'static str {
     }
 }
 
+/// Members on one side of a link; `None`: any.
+pub type Side = Option<Vec<usize>>;
+
 /// A rule about mail, and what it has caught.
 #[derive(Debug)]
 pub struct Seized {
     seizure: Seizure,
     kind: Option<&'static str>,
-    link: (Option<usize>, Option<usize>),
+    /// Senders and receivers.
+    link: (Side, Side),
     left: u64,
     caught: Vec<Caught>,
 }
@@ -77,7 +81,7 @@ impl Network {
         &mut self,
         seizure: Seizure,
         kind: Option<&'static str>,
-        link: (Option<usize>, Option<usize>),
+        link: (Side, Side),
         count: u64,
     ) -> usize {
         self.seizures.push(Seized { seizure, kind, link, left: count, caught: Vec::new() });
@@ -103,8 +107,8 @@ impl Network {
         let mut verdict = None;
         for seized in &mut self.seizures {
             let is_meant = seized.left > 0
-                && seized.link.0.is_none_or(|from| from == caught.from)
-                && seized.link.1.is_none_or(|to| to == caught.to)
+                && seized.link.0.as_ref().is_none_or(|from| from.contains(&caught.from))
+                && seized.link.1.as_ref().is_none_or(|to| to.contains(&caught.to))
                 && seized.kind.is_none_or(|wanted| wanted == kind(&caught.message));
             if !is_meant {
                 continue;
@@ -127,9 +131,11 @@ impl Network {
 }
 
 impl World {
-    /// Sends on what a rule has caught, in the order in which it was sent.
-    pub(super) fn release_mail(&mut self, number: usize, times: u64) {
-        let caught = std::mem::take(&mut self.network.seizures[number].caught);
+    /// Sends on the first of what a rule has caught, in the order in which it was sent.
+    pub(super) fn release_mail(&mut self, number: usize, count: u64, times: u64) {
+        let caught = &mut self.network.seizures[number].caught;
+        let count = usize::try_from(count).unwrap_or(usize::MAX).min(caught.len());
+        let caught: Vec<Caught> = caught.drain(..count).collect();
         for _ in 0..times {
             for letter in &caught {
                 self.dispatch(letter.clone(), 0);

@@ -140,7 +140,7 @@ impl World {
             self.take_digest(m);
         }
         let probability = self.plan.crashes.while_dirty;
-        let may_crash = probability > 0.0 || !self.machines[m].crashes.is_empty();
+        let may_crash = probability > 0.0 || !self.machines[m].ambushes.is_empty();
         if may_crash && self.machines[m].disk.is_dirty() {
             self.crash_behind(m, Behind::Turn, probability, "while its disk has unsynced bytes");
         }

@@ -21,6 +21,10 @@ pub struct Mutants {
     /// Threads.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
+    /// Run the stories of `scenarios` that name mutants, each without and with those, and write how that ends into
+    /// docs/scenarios.md.
+    #[arg(long, conflicts_with_all = ["list", "table", "seeds"])]
+    scenarios: bool,
     /// Hunt those again that were found before.
     #[arg(long)]
     fresh: bool,
@@ -49,7 +53,9 @@ impl Mutants {
         if self.table {
             return table(&Hunt { only: None, ..hunt });
         }
-        match hunt.run(&mut |line| println!("{line}")) {
+        let say = &mut |line: &str| println!("{line}");
+        let bag = if self.scenarios { hunt.run_stories(say) } else { hunt.run(say) };
+        match bag {
             Ok(bag) => {
                 for name in &bag.found_after_all {
                     println!("{name} is found, though its header says that it lives");
