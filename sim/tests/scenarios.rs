@@ -67,3 +67,32 @@ fn a_role_that_nobody_has_fails_the_run() {
     let told = broken("about = \"x\"\n[[step]]\nget = { to = \"leader\", key = \"k\" }\n");
     assert_eq!(told, "script: line 2: nobody leads");
 }
+
+/// The first delete is not answered in time, and decided behind the second, which asks for the same and comes to the
+/// same: each is matched with its own entry.
+#[test]
+fn equal_requests_are_matched_with_what_was_applied_when_they_were_answered() {
+    let text = r#"
+about = "x"
+limits = { log_tail_bytes_max = 65536 }
+timing = { election_ticks = 10 }
+step = [
+  { when = "leader", as = "a" },
+  { member = "follower", as = "f" },
+  { after = "1s" },
+  { copy = { kind = "forward", from = "f", count = 1 }, as = "late" },
+  { drop = { kind = "forward", from = "f" }, as = "lost" },
+  { delete = { to = "f", key = "k" }, patience = "30s", expect = "unknown", waits = true },
+  { heal = "lost" },
+  { delete = { to = "f", key = "k" }, expect = { count = 0, revision = 1 } },
+  { release = { mail = "late" } },
+  { after = "1s" },
+]
+"#;
+    let scenario = Scenario::parse(Path::new("equal.toml"), text.to_owned()).expect("it is sound");
+    for seed in 0..20 {
+        if let Err(failure) = run_plan(scenario.plan(seed), false).0 {
+            panic!("{failure}");
+        }
+    }
+}

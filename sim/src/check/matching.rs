@@ -80,9 +80,10 @@ fn acknowledged(
                 && asks_for(&op.request, &history.log[i].decree, &history.terms)
         };
         let expected = |place: usize| truth.expected[mine[place]].as_ref();
-        let found = (from..mine.len())
-            .filter(fits)
-            .find(|place| expected(*place).is_some_and(|e| e.agrees(&op.request, &answer.result)));
+        let agrees = |place: &usize| expected(*place).is_some_and(|e| e.agrees(&op.request, &answer.result));
+        let fitting = || (from..mine.len()).filter(fits).filter(agrees);
+        // An equal request that nobody answered may stand before it, and have been decided behind it.
+        let found = fitting().find(|place| (mine[*place] as u64) < answer.applied).or(fitting().next());
         let Some(place) = found else {
             let near = (from..mine.len()).find(fits);
             let what = match near {
