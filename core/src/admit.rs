@@ -8,12 +8,12 @@ use rand_chacha::ChaCha8Rng;
 use crate::apply::action_of;
 use crate::base::{LeaseId, MemberId};
 use crate::check::{RequestLimits, check_request};
-use crate::command::Action;
+use crate::command::{Action, AuthChange};
 use crate::conf::ConfChangeKind;
 use crate::lease::effective_ttl;
 use crate::members::{derive_added_member_id, read_peer_urls};
-use crate::read::Query;
-use crate::request::{Alarm, Member, Request};
+use crate::read::{AuthQuery, Query};
+use crate::request::{Alarm, AuthRequest, Identity, Member, Request, Secret};
 use crate::state::State;
 use crate::status::Status;
 use crate::txn::{is_read_only, is_serializable, quota_cost_bytes};
@@ -57,7 +57,21 @@ pub enum Admitted {
     /// Answered by the node itself.
     Status,
     Defragment,
+    /// A password is to be checked against the state that a linearizable read would see, then a token is
+    /// proposed.
+    Login {
+        name: String,
+        password: Secret,
+    },
+    /// Into the log with the hash of this password in the change's place for it.
+    HashPassword {
+        password: Secret,
+        change: AuthChange,
+    },
 }
+
+/// Longest password that bcrypt takes (AUTH-9).
+const PASSWORD_BYTES_MAX: usize = 72;
 
 /// Why a request goes nowhere.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,15 +87,21 @@ impl From<Status> for Refusal {
     }
 }
 
-/// Judges `request` against flags and State.
+/// Judges `request` against flags and State. `identity`: who asks, or why the token is refused.
 pub fn admit(
     request: Request,
+    identity: Result<Option<&Identity>, Status>,
     config: &AdmitConfig,
     state: &State,
     rng: &mut ChaCha8Rng,
 ) -> Result<Admitted, Refusal> {
     check_quota(&request, config, state)?;
     check_request(&request, &config.limits)?;
+    if let Request::Auth(AuthRequest::Authenticate { name, password }) = request {
+        // Whoever logs in is nobody yet: a token that came along does not count (AUTH-11).
+        return Ok(Admitted::Login { name, password });
+    }
+    check_identity(&request, identity?, state)?;
     Ok(match request {
         Request::Range(range) if range.serializable => Admitted::Local(Query::Range(range)),
         Request::Range(range) => Admitted::Linearizable(Query::Range(range)),
@@ -117,12 +137,76 @@ pub fn admit(
             }
             Admitted::Propose { action: Action::LeaseGrant { id: grant.id, ttl: grant.ttl }, physical: false }
         }
+        Request::Auth(request) => admit_auth(request)?,
         write => {
             let physical = matches!(&write, Request::Compact(compact) if compact.physical);
             let action = action_of(write).expect("reads are matched above");
             Admitted::Propose { action, physical }
         }
     })
+}
+
+/// What etcd's services ask of a caller before anything is proposed or done; reads and changes of keys are
+/// judged where they take place.
+fn check_identity(request: &Request, identity: Option<&Identity>, state: &State) -> Result<(), Status> {
+    let asker = state.auth.asker(identity);
+    match request {
+        Request::Compact(_)
+        | Request::AlarmSet { .. }
+        | Request::Defragment
+        | Request::MemberAdd { .. }
+        | Request::MemberRemove { .. }
+        | Request::MemberUpdate { .. }
+        | Request::MemberPromote { .. }
+        | Request::MoveLeader { .. } => state.auth.check_admin(asker.user),
+        Request::LeaseGrant(_) | Request::LeaseRevoke { .. } | Request::Status => {
+            state.auth.check_known(asker)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn admit_auth(request: AuthRequest) -> Result<Admitted, Status> {
+    let ask = |query| Admitted::Linearizable(Query::Auth(query));
+    let hash = |password: Secret, change| match password.0.len() > PASSWORD_BYTES_MAX {
+        true => Err(Status::PasswordTooLong),
+        false => Ok(Admitted::HashPassword { password, change }),
+    };
+    let password_hash = Secret::default();
+    let change = match request {
+        AuthRequest::Status => return Ok(ask(AuthQuery::Status)),
+        AuthRequest::UserGet { name } => return Ok(ask(AuthQuery::User { name })),
+        AuthRequest::UserList => return Ok(ask(AuthQuery::Users)),
+        AuthRequest::RoleGet { role } => return Ok(ask(AuthQuery::Role { role })),
+        AuthRequest::RoleList => return Ok(ask(AuthQuery::Roles)),
+        AuthRequest::Authenticate { name, password } => return Ok(Admitted::Login { name, password }),
+        AuthRequest::UserAdd { name, password, no_password: false } => {
+            return hash(password, AuthChange::UserAdd { name, password_hash, no_password: false });
+        }
+        AuthRequest::UserChangePassword { name, password } if !password.0.is_empty() => {
+            return hash(password, AuthChange::UserChangePassword { name, password_hash });
+        }
+        AuthRequest::UserAdd { name, no_password: true, .. } => {
+            AuthChange::UserAdd { name, password_hash, no_password: true }
+        }
+        AuthRequest::UserChangePassword { name, .. } => {
+            AuthChange::UserChangePassword { name, password_hash }
+        }
+        AuthRequest::Enable => AuthChange::Enable,
+        AuthRequest::Disable => AuthChange::Disable,
+        AuthRequest::UserDelete { name } => AuthChange::UserDelete { name },
+        AuthRequest::UserGrantRole { name, role } => AuthChange::UserGrantRole { name, role },
+        AuthRequest::UserRevokeRole { name, role } => AuthChange::UserRevokeRole { name, role },
+        AuthRequest::RoleAdd { role } => AuthChange::RoleAdd { role },
+        AuthRequest::RoleDelete { role } => AuthChange::RoleDelete { role },
+        AuthRequest::RoleGrantPermission { role, permission } => {
+            AuthChange::RoleGrantPermission { role, permission }
+        }
+        AuthRequest::RoleRevokePermission { role, key, range_end } => {
+            AuthChange::RoleRevokePermission { role, key, range_end }
+        }
+    };
+    Ok(Admitted::Propose { action: Action::Auth(change), physical: false })
 }
 
 /// QUO-1, QUO-2: before field validation.
@@ -179,7 +263,7 @@ mod tests {
             learners_max: 3,
             strict_reconfig: true,
         };
-        match admit(request, &config, &State::new(), &mut ChaCha8Rng::seed_from_u64(1)) {
+        match admit(request, Ok(None), &config, &State::new(), &mut ChaCha8Rng::seed_from_u64(1)) {
             Ok(Admitted::Conf(change)) => Ok(change),
             Ok(other) => panic!("{other:?}"),
             Err(refusal) => Err(refusal.status),

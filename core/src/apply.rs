@@ -7,12 +7,14 @@
 
 use std::collections::VecDeque;
 
+use crate::auth::{Asker, AuthEvent};
 use crate::base::{LeaseId, LogIndex, MemberId, Term};
 use crate::codec::DecodeError;
-use crate::command::{Action, Command, LeaseLeft, RequestId};
+use crate::command::{Action, AuthChange, Command, CommandHeader, LeaseLeft, RequestId};
 use crate::conf::ConfCommand;
+use crate::permit;
 use crate::raft::{Committed, Payload};
-use crate::request::{Alarm, Request, Response};
+use crate::request::{Alarm, AuthAnswer, Request, Response, Secret};
 use crate::state::State;
 use crate::status::Status;
 use crate::txn::{RevokeRun, TxnRun, has_put};
@@ -49,6 +51,8 @@ pub enum Change {
     Published {
         member: MemberId,
     },
+    /// What tokens there are has changed.
+    Auth(AuthEvent),
 }
 
 /// An entry that this binary must not skip and cannot carry out: the member halts.
@@ -135,7 +139,9 @@ impl Applier {
         if !state.seen.admit(id) {
             return Ok(without_answer(Change::None));
         }
-        if let Err(status) = check_alarms(state, &command.action) {
+        if let Err(status) = check_alarms(state, &command.action)
+            .and_then(|()| check_permission(state, &command.header, &command.action))
+        {
             return Ok(Some(Applied { index, term, id, result: Some(Err(status)), change: Change::None }));
         }
         let run = match command.action {
@@ -193,6 +199,7 @@ fn check_alarms(state: &State, action: &Action) -> Result<(), Status> {
         // etcd lets it pass all alarms, and who renews must be answered.
         Action::LeaseCheckpoint { .. } => (false, false),
         Action::Alarm { .. } | Action::Publish { .. } => (false, false),
+        Action::Auth(_) | Action::Authenticate { .. } => (false, false),
     };
     if writes && state.has_alarm(Alarm::Corrupt) {
         return Err(Status::Corrupt);
@@ -201,6 +208,12 @@ fn check_alarms(state: &State, action: &Action) -> Result<(), Status> {
         return Err(Status::NoSpace);
     }
     Ok(())
+}
+
+/// WR-0 (11) and (12).
+fn check_permission(state: &State, header: &CommandHeader, action: &Action) -> Result<(), Status> {
+    let asker = Asker { user: &header.user, auth_revision: header.auth_revision };
+    permit::check_action(&state.auth, &state.leases, asker, action)
 }
 
 fn apply_small(state: &mut State, index: LogIndex, action: Action) -> (Result<Response, Status>, Change) {
@@ -228,8 +241,24 @@ fn apply_small(state: &mut State, index: LogIndex, action: Action) -> (Result<Re
             state.members.publish(member, name, client_urls);
             (Ok(Response::MemberList { header, members: Vec::new() }), Change::Published { member })
         }
+        Action::Auth(change) => apply_auth(state, change),
+        Action::Authenticate { user, token_prefix } => {
+            let token = Secret([&token_prefix.0[..], format!(".{index}").as_bytes()].concat().into());
+            let answer = AuthAnswer::Token(token.clone());
+            (Ok(Response::Auth { header, answer }), Change::Auth(AuthEvent::Login { user, token }))
+        }
         Action::LeaseCheckpoint { .. } => unreachable!("it has no answer"),
         Action::Put(_) | Action::DeleteRange(_) | Action::Txn(_) => unreachable!("these run over turns"),
+    }
+}
+
+fn apply_auth(state: &mut State, change: AuthChange) -> (Result<Response, Status>, Change) {
+    match state.auth.apply(change) {
+        Ok(event) => {
+            let response = Response::Auth { header: Default::default(), answer: AuthAnswer::Done };
+            (Ok(response), Change::Auth(event))
+        }
+        Err(status) => (Err(status), Change::None),
     }
 }
 
@@ -264,7 +293,8 @@ fn apply_conf(state: &mut State, index: LogIndex, term: Term, command: ConfComma
     if !command.is_bootstrap() && !state.seen.admit(id) {
         return applied(None, Change::None);
     }
-    if let Err(status) = command.check(&state.members) {
+    let permitted = permit::check_named_admin(&state.auth, &command.header.user);
+    if let Err(status) = permitted.and_then(|()| command.check(&state.members)) {
         return applied(Some(Err(status)), Change::None);
     }
     command.apply(&mut state.members);

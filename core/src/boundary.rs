@@ -10,14 +10,14 @@ use bytes::Bytes;
 
 use crate::base::{Instant, KeyValue, LogIndex, Lsn, MemberId, StreamId, WaiterId, WatchId};
 use crate::peer::PeerMessage;
-use crate::request::{Request, Response};
+use crate::request::{Credentials, Request, Response, Secret};
 use crate::status::Status;
 
 /// What happens to a node.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A caller asks; answered by exactly one `Effect::Reply` unless it is `Abandon`ed.
-    Client { waiter: WaiterId, request: Request },
+    Client { waiter: WaiterId, credentials: Credentials, request: Request },
     /// The caller is gone; no reply is wanted. A write may still take effect.
     Abandon { waiter: WaiterId },
     /// A watch stream speaks. The first operation opens the stream.
@@ -31,6 +31,10 @@ pub enum Input {
     Peer { from: MemberId, message: PeerMessage },
     /// What was sent to a member lately did not reach it.
     Unreachable { member: MemberId },
+    /// The hash that `Effect::HashPassword` asked for.
+    PasswordHashed { job: u64, hash: Secret },
+    /// What `Effect::CheckPassword` asked for. `entropy`: fresh and known to nobody; a token is made of it.
+    PasswordChecked { job: u64, fits: bool, entropy: u128 },
     /// One heartbeat interval has passed; the shell puts it last in a batch and never two in one.
     Tick,
 }
@@ -56,6 +60,10 @@ pub enum Effect {
     Connect { member: MemberId, peer_urls: Vec<String> },
     /// Nothing more will be sent to `member`, and nothing is taken from it.
     Disconnect { member: MemberId },
+    /// Hash a password with `--bcrypt-cost` and a fresh salt, off the turn; completion: `PasswordHashed`.
+    HashPassword { job: u64, password: Secret },
+    /// Whether a password fits a hash; an empty hash fits none. Completion: `PasswordChecked`.
+    CheckPassword { job: u64, password: Secret, hash: Secret },
     /// Something an operator may want to read. No completion.
     Note(Note),
     /// The node cannot go on; the shell stops the process with this line.
@@ -78,6 +86,10 @@ pub enum CheckpointStep {
 /// What a client does on its watch stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamOp {
+    /// First on a stream, if at all: whose it is. Watches on it are judged by that as they are created.
+    Open {
+        credentials: Credentials,
+    },
     Create(WatchCreate),
     Cancel {
         watch_id: WatchId,

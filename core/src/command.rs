@@ -4,13 +4,17 @@
 //! depends on a member's flags, clock or randomness was resolved by the proposer and stands in the
 //! body, so that apply is a function of State and entry alone.
 
+mod auth;
+
+pub use auth::{AuthChange, decode_permission, encode_permission};
+
 use bytes::{Bytes, BytesMut};
 
 use crate::base::{LeaseId, LogIndex, MemberId, Term};
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::request::{
     Alarm, Compare, CompareResult, CompareTarget, CompareUnion, DeleteRangeRequest, PutRequest, RangeRequest,
-    RequestOp, SortOrder, SortTarget, TXN_DEPTH_MAX, TxnRequest,
+    RequestOp, Secret, SortOrder, SortTarget, TXN_DEPTH_MAX, TxnRequest,
 };
 
 /// Version of the bytes below. A member that meets a higher one halts.
@@ -30,8 +34,9 @@ pub struct RequestId {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandHeader {
     pub id: RequestId,
-    /// Empty until auth is on.
+    /// Empty: nobody, with auth off or without credentials.
     pub user: String,
+    /// The auth revision at which the proposer knew the user; 0 without one.
     pub auth_revision: u64,
 }
 
@@ -76,6 +81,13 @@ pub enum Action {
         name: String,
         client_urls: Vec<String>,
     },
+    Auth(AuthChange),
+    /// A login whose password was right at the header's auth revision: `user` gets a token that begins so
+    /// (AUTH-11, AUTH-12). The header names nobody.
+    Authenticate {
+        user: String,
+        token_prefix: Secret,
+    },
 }
 
 /// The time of one lease in a checkpoint.
@@ -100,9 +112,9 @@ mod kind {
     pub const LEASE_CHECKPOINT: u8 = 7;
     pub const ALARM: u8 = 8;
     pub const PUBLISH: u8 = 9;
-    // 10 ClusterVersionSet, 11 DowngradeInfoSet, 12 StateVersionSet, 13 Authenticate, 14 AuthEnable,
-    // 15 AuthDisable, 16..=22 User{Add,Delete,Get,ChangePassword,GrantRole,RevokeRole,List},
-    // 23..=28 Role{Add,Delete,Get,GrantPermission,RevokePermission,List}, 29 AuthStatus
+    // 10 ClusterVersionSet, 11 DowngradeInfoSet, 12 StateVersionSet
+    pub const AUTHENTICATE: u8 = 13;
+    // 14 to 29 are `AuthChange`'s; among them 18 UserGet, 22 UserList, 25 RoleGet, 28 RoleList, 29 AuthStatus
     /// Not LEASE_REVOKE, as etcd has it: the end that a clock brings is judged otherwise than a client's wish.
     pub const LEASE_EXPIRE: u8 = 30;
 }
@@ -151,6 +163,8 @@ impl Action {
             Action::LeaseCheckpoint { .. } => kind::LEASE_CHECKPOINT,
             Action::Alarm { .. } => kind::ALARM,
             Action::Publish { .. } => kind::PUBLISH,
+            Action::Auth(change) => change.kind(),
+            Action::Authenticate { .. } => kind::AUTHENTICATE,
         }
     }
 }
@@ -196,6 +210,10 @@ fn encode_action(e: &mut Encoder<'_>, action: &Action) {
         Action::Publish { member, name, client_urls } => {
             e.u64(member.0).str(name).strs(client_urls);
         }
+        Action::Auth(change) => change.encode(e),
+        Action::Authenticate { user, token_prefix } => {
+            e.str(user).bytes(&token_prefix.0);
+        }
     }
 }
 
@@ -225,7 +243,11 @@ fn decode_action(kind: u8, d: &mut Decoder) -> Result<Action, DecodeError> {
         kind::PUBLISH => {
             Action::Publish { member: MemberId(d.u64()?), name: d.string()?, client_urls: d.strings()? }
         }
-        _ => return Err(DecodeError("unknown command kind")),
+        kind::AUTHENTICATE => Action::Authenticate { user: d.string()?, token_prefix: Secret(d.bytes()?) },
+        kind => {
+            let change = AuthChange::decode(kind, d)?;
+            Action::Auth(change.ok_or(DecodeError("unknown command kind"))?)
+        }
     })
 }
 

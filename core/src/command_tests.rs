@@ -1,4 +1,5 @@
 use super::*;
+use crate::request::{Permission, PermissionKind};
 
 fn samples() -> Vec<Command> {
     let key = Bytes::from_static(b"key");
@@ -56,9 +57,34 @@ fn samples() -> Vec<Command> {
         Action::Alarm { activate: true, member: MemberId(3), alarm: Alarm::Corrupt },
         Action::Publish { member: MemberId(3), name: "n".into(), client_urls: vec!["http://a:1".into()] },
     ];
+    let actions = actions.into_iter().chain(auth_samples());
     let id = RequestId { member: MemberId(3), epoch: 2, counter: 11 };
     let header = CommandHeader { id, user: "root".into(), auth_revision: 4 };
-    actions.into_iter().map(|action| Command { header: header.clone(), action }).collect()
+    actions.map(|action| Command { header: header.clone(), action }).collect()
+}
+
+fn auth_samples() -> Vec<Action> {
+    let (name, role) = ("u".to_owned(), "r".to_owned());
+    let password_hash = Secret::new("$2b$10$hash");
+    let permission = |kind| Permission { kind, key: Bytes::from("k"), range_end: Bytes::from("\0") };
+    let grant = |permission| AuthChange::RoleGrantPermission { role: "r".to_owned(), permission };
+    let changes = [
+        AuthChange::Enable,
+        AuthChange::Disable,
+        AuthChange::UserAdd { name: name.clone(), password_hash: password_hash.clone(), no_password: true },
+        AuthChange::UserDelete { name: name.clone() },
+        AuthChange::UserChangePassword { name: name.clone(), password_hash },
+        AuthChange::UserGrantRole { name: name.clone(), role: role.clone() },
+        AuthChange::UserRevokeRole { name: name.clone(), role: role.clone() },
+        AuthChange::RoleAdd { role: role.clone() },
+        AuthChange::RoleDelete { role: role.clone() },
+        grant(None),
+        grant(Some(permission(PermissionKind::ReadWrite))),
+        grant(Some(permission(PermissionKind::Unknown(7)))),
+        AuthChange::RoleRevokePermission { role, key: Bytes::from("k"), range_end: Bytes::new() },
+    ];
+    let login = Action::Authenticate { user: name, token_prefix: Secret::new("abcdefghijklmnop") };
+    changes.into_iter().map(Action::Auth).chain([login]).collect()
 }
 
 #[test]

@@ -16,6 +16,14 @@ pub(crate) struct KeySet {
     spans: BTreeMap<Bytes, Option<Bytes>>,
 }
 
+/// Where a span ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SpanEnd<'a> {
+    /// Before this key.
+    At(&'a Bytes),
+    Never,
+}
+
 impl KeySet {
     /// Adds the keys of `range`; an empty range adds nothing.
     pub fn insert(&mut self, range: &KeyRange) {
@@ -27,6 +35,40 @@ impl KeySet {
             RangeEnd::Before(end) => self.insert_span(range.start.clone(), Some(end.clone())),
             RangeEnd::Unbounded => self.insert_span(range.start.clone(), None),
         }
+    }
+
+    /// Adds the keys of `range`, a single key as the interval from it to its successor: it joins what it touches.
+    /// For sets that are asked with `covers`; `contains` knows both shapes.
+    pub fn insert_as_span(&mut self, range: &KeyRange) {
+        match &range.end {
+            RangeEnd::Single => self.insert_span(range.start.clone(), Some(successor(&range.start))),
+            RangeEnd::Before(_) | RangeEnd::Unbounded => self.insert(range),
+        }
+    }
+
+    /// Whether one span holds all keys of `range`, the first one also if the range is empty.
+    pub fn covers(&self, range: &KeyRange) -> bool {
+        let Some(span_end) = self.span_end(&range.start) else { return false };
+        match (&range.end, span_end) {
+            (_, SpanEnd::Never) | (RangeEnd::Single, _) => true,
+            (RangeEnd::Before(end), SpanEnd::At(span_end)) => end <= span_end,
+            (RangeEnd::Unbounded, SpanEnd::At(_)) => false,
+        }
+    }
+
+    /// Where the span that holds `key` ends; `None`: no span holds it.
+    pub fn span_end(&self, key: &[u8]) -> Option<SpanEnd<'_>> {
+        let (_, end) = self.span_from(key)?;
+        match end {
+            None => Some(SpanEnd::Never),
+            Some(end) => (key < &end[..]).then_some(SpanEnd::At(end)),
+        }
+    }
+
+    /// Spans, for tests of how much was merged.
+    #[cfg(test)]
+    pub fn span_count(&self) -> usize {
+        self.spans.len()
     }
 
     /// Adds all keys of `other`.
@@ -42,7 +84,7 @@ impl KeySet {
     }
 
     fn span_holds(&self, key: &[u8]) -> bool {
-        self.span_from(key).is_some_and(|(_, end)| end.as_ref().is_none_or(|end| key < &end[..]))
+        self.span_end(key).is_some()
     }
 
     /// The last span that starts at or below `key`.
@@ -69,6 +111,11 @@ impl KeySet {
         }
         self.spans.insert(start, end);
     }
+}
+
+/// The least key above `key`.
+fn successor(key: &[u8]) -> Bytes {
+    [key, &[0]].concat().into()
 }
 
 #[cfg(test)]
@@ -103,6 +150,21 @@ mod tests {
         assert_eq!(set.spans.len(), 2);
         assert!(set.contains(b"zzz"));
         assert!(!set.contains(b"bb"));
+    }
+
+    #[test]
+    fn a_span_covers_what_it_holds_whole_and_single_keys_close_gaps() {
+        let mut set = KeySet::default();
+        for (key, end) in [("a", "c"), ("c", ""), ("c\0", "e"), ("x", "\0")] {
+            set.insert_as_span(&range(key, end));
+        }
+        assert_eq!(set.spans.len(), 2);
+        for (key, end) in [("a", "e"), ("b", "c\0"), ("d", ""), ("x", "\0"), ("y", "z"), ("d", "a")] {
+            assert!(set.covers(&range(key, end)), "{key} {end}");
+        }
+        for (key, end) in [("a", "f"), ("d", "\0"), ("e", ""), ("e", "f"), ("e", "a"), ("w", "y")] {
+            assert!(!set.covers(&range(key, end)), "{key} {end}");
+        }
     }
 
     /// Random ranges over two-letter keys against a plain list of all of them.

@@ -148,6 +148,11 @@ impl Leases {
         }
     }
 
+    /// The first key of a lease at or behind `from`.
+    pub fn key_from(&self, id: LeaseId, from: &[u8]) -> Option<&Key> {
+        self.by_id.get(&id)?.keys.range::<[u8], _>((Bound::Included(from), Bound::Unbounded)).next()
+    }
+
     /// Drops a lease and returns the keys still attached, ascending; `None` if there is no such lease.
     pub fn remove(&mut self, id: LeaseId) -> Option<BTreeSet<Key>> {
         self.by_id.remove(&id).map(|lease| lease.keys)

@@ -5,6 +5,7 @@
 
 pub mod admit;
 pub mod apply;
+pub mod auth;
 pub mod base;
 pub mod boundary;
 pub mod check;
@@ -25,6 +26,7 @@ mod memory_disk;
 pub mod mvcc;
 pub mod node;
 pub mod peer;
+pub mod permit;
 pub mod raft;
 pub mod range;
 pub mod read;

@@ -15,20 +15,22 @@ use crate::lease::Deadlines;
 use crate::peer::{Caller, PeerMessage};
 use crate::raft::{Consensus, Outcome};
 use crate::read::{Here, Query, Read, Reads};
-use crate::request::{Request, Response};
+use crate::request::{Credentials, Request, Response};
 use crate::state::State;
 use crate::status::Status;
 use crate::watch::WatchHub;
 use checkpointing::Checkpointing;
 use cluster::Cluster;
+use identity::Identities;
 use membership::Promotions;
-use proposals::Proposals;
+use proposals::{Asked, Proposals};
 use transfer::Transfers;
 
 mod checkpointing;
 mod cluster;
 mod commit;
 mod figures;
+mod identity;
 mod incoming;
 mod lead;
 mod leases;
@@ -69,6 +71,7 @@ pub struct Node {
     promotions: Promotions,
     transfers: Transfers,
     cluster: Cluster,
+    identities: Identities,
     compact_waiters: Vec<(Caller, Result<Response, Status>)>,
     defrag_waiters: Vec<WaiterId>,
     /// Client inputs that came before the boot record was durable.
@@ -107,6 +110,7 @@ impl Node {
         }
         self.flush_proposals(&mut effects.list);
         self.consensus_and_apply(now, &mut effects.list);
+        self.take_known(now, &mut effects.list);
         self.lead(now, &mut effects.list);
         self.read(now, &mut effects.list);
         self.deliver(now, &mut effects.list);
@@ -135,11 +139,16 @@ impl Node {
             self.early.push(input);
             return;
         }
+        let Some(input) = self.wait_for_token(now, input) else { return };
         match input {
-            Input::Client { waiter, request } => self.on_client(now, waiter, request, effects),
+            Input::Client { waiter, credentials, request } => {
+                self.on_client(now, waiter, &credentials, request, effects);
+            }
             Input::Abandon { waiter } => self.reads.abandon(waiter),
-            Input::Stream { stream, op } => {
-                self.watch.on_op(stream, op, now, &self.state.kv, self.state.applied_term.0);
+            Input::Stream { stream, op } => self.on_stream(now, stream, op),
+            Input::PasswordHashed { job, hash } => self.on_password_hashed(now, job, hash, effects),
+            Input::PasswordChecked { job, fits, entropy } => {
+                self.on_password_checked(now, job, fits, entropy, effects);
             }
             Input::Persisted { through } => {
                 self.flush_proposals(effects);
@@ -176,20 +185,34 @@ impl Node {
         }
     }
 
-    fn on_client(&mut self, now: Instant, waiter: WaiterId, request: Request, effects: &mut Vec<Effect>) {
+    fn on_client(
+        &mut self,
+        now: Instant,
+        waiter: WaiterId,
+        credentials: &Credentials,
+        request: Request,
+        effects: &mut Vec<Effect>,
+    ) {
         let deadline = now.plus_ns(self.config.request_timeout_ns());
         let caller = Caller::Local(waiter);
-        let read = |query: Query| Read { caller, query, deadline };
         if self.is_learner() && !request.is_served_by_learner() {
             return self.tell(caller, Err(Status::NotSupportedForLearner), effects);
         }
-        match admit(request, &self.config.admit, &self.state, &mut self.rng) {
-            Ok(Admitted::Local(query)) => self.reads.local(read(query)),
-            Ok(Admitted::Linearizable(query)) => self.reads.linearizable(read(query)),
+        let known = self.identify(now, credentials);
+        let identity = known.as_ref().map(Option::as_ref).map_err(|status| *status);
+        let admitted = admit(request, identity, &self.config.admit, &self.state, &mut self.rng);
+        let identity = known.unwrap_or_default();
+        let read = |query: Query, identity| Read { caller, query, identity, deadline };
+        match admitted {
+            Ok(Admitted::Local(query)) => self.reads.local(read(query, identity)),
+            Ok(Admitted::Linearizable(query)) => self.reads.linearizable(read(query, identity)),
             Ok(Admitted::Propose { action, physical }) => {
-                self.propose_for_client(now, caller, action, physical, effects);
+                self.propose_for_client(now, caller, Asked { action, identity, physical }, effects);
             }
-            Ok(Admitted::Conf(change)) => self.change_membership(now, caller, change, effects),
+            Ok(with_password @ (Admitted::Login { .. } | Admitted::HashPassword { .. })) => {
+                self.on_password(now, waiter, identity, with_password, effects);
+            }
+            Ok(Admitted::Conf(change)) => self.change_membership(now, caller, identity, change, effects),
             Ok(Admitted::HandOver) => self.hand_over(now, caller, effects),
             Ok(Admitted::MoveLeader { target }) => self.move_leader(now, caller, target, effects),
             Ok(Admitted::Status) => {

@@ -13,7 +13,7 @@ use raft::eraftpb::{Entry, EntryType, Message, MessageType, SnapshotMetadata};
 
 use crate::base::{LeaseId, LogIndex, MemberId, WaiterId};
 use crate::codec::{DecodeError, Decoder, Encoder};
-use crate::request::Member;
+use crate::request::{Identity, Member};
 use crate::status::Status;
 
 /// Version of the bytes below.
@@ -51,6 +51,8 @@ pub enum Caller {
     Local(WaiterId),
     /// A member that asked question `number` in its life `epoch`.
     Peer { member: MemberId, epoch: u64, number: u64 },
+    /// A login of a client of this member, on its way through several steps.
+    Login { job: u64 },
 }
 
 /// What goes into the log, encoded.
@@ -69,21 +71,24 @@ impl Proposal {
     }
 }
 
-/// What only a leader knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What only a leader knows. Who asks is judged by the leader, at the state that it answers from.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// The index that a linearizable read has to wait for.
     ReadIndex,
     KeepAlive {
         id: LeaseId,
+        identity: Option<Identity>,
     },
     TimeToLive {
         id: LeaseId,
         keys: bool,
+        identity: Option<Identity>,
     },
     /// Make a voter of a learner that has caught up.
     Promote {
         id: MemberId,
+        identity: Option<Identity>,
     },
 }
 
@@ -243,19 +248,42 @@ fn decode_proposal(d: &mut Decoder) -> Result<Proposal, DecodeError> {
 
 fn encode_question(e: &mut Encoder<'_>, question: &Question) {
     match question {
-        Question::ReadIndex => e.u8(0),
-        Question::KeepAlive { id } => e.u8(1).i64(id.0),
-        Question::TimeToLive { id, keys } => e.u8(2).i64(id.0).bool(*keys),
-        Question::Promote { id } => e.u8(3).u64(id.0),
-    };
+        Question::ReadIndex => {
+            e.u8(0);
+        }
+        Question::KeepAlive { id, identity } => encode_identity(e.u8(1).i64(id.0), identity.as_ref()),
+        Question::TimeToLive { id, keys, identity } => {
+            encode_identity(e.u8(2).i64(id.0).bool(*keys), identity.as_ref());
+        }
+        Question::Promote { id, identity } => encode_identity(e.u8(3).u64(id.0), identity.as_ref()),
+    }
+}
+
+fn encode_identity(e: &mut Encoder<'_>, identity: Option<&Identity>) {
+    e.bool(identity.is_some());
+    if let Some(Identity { user, auth_revision }) = identity {
+        // No auth revision is 0.
+        e.str(user).u64(auth_revision.unwrap_or(0));
+    }
+}
+
+fn decode_identity(d: &mut Decoder) -> Result<Option<Identity>, DecodeError> {
+    if !d.bool()? {
+        return Ok(None);
+    }
+    let (user, auth_revision) = (d.string()?, d.u64()?);
+    Ok(Some(Identity { user, auth_revision: (auth_revision > 0).then_some(auth_revision) }))
 }
 
 fn decode_question(d: &mut Decoder) -> Result<Question, DecodeError> {
     Ok(match d.u8()? {
         0 => Question::ReadIndex,
-        1 => Question::KeepAlive { id: LeaseId(d.i64()?) },
-        2 => Question::TimeToLive { id: LeaseId(d.i64()?), keys: d.bool()? },
-        3 => Question::Promote { id: MemberId(d.u64()?) },
+        1 => Question::KeepAlive { id: LeaseId(d.i64()?), identity: decode_identity(d)? },
+        2 => {
+            let (id, keys) = (LeaseId(d.i64()?), d.bool()?);
+            Question::TimeToLive { id, keys, identity: decode_identity(d)? }
+        }
+        3 => Question::Promote { id: MemberId(d.u64()?), identity: decode_identity(d)? },
         _ => return Err(DecodeError("unknown question")),
     })
 }

@@ -46,13 +46,14 @@ fn draw(rng: &mut ChaCha8Rng) -> PeerMessage {
             commands: vec![Proposal::Command(draw_bytes(rng)), Proposal::Conf(draw_bytes(rng))],
         },
         2 => {
+            let signed = Identity { user: "u".into(), auth_revision: Some(number | 1) };
             let questions = [
                 Question::ReadIndex,
-                Question::KeepAlive { id },
-                Question::TimeToLive { id, keys },
-                Question::Promote { id: MemberId(rng.random()) },
+                Question::KeepAlive { id, identity: Some(signed) },
+                Question::TimeToLive { id, keys, identity: None },
+                Question::Promote { id: MemberId(rng.random()), identity: Some(Identity::default()) },
             ];
-            PeerMessage::Ask { epoch, number, question: questions[rng.random_range(0..4)] }
+            PeerMessage::Ask { epoch, number, question: questions[rng.random_range(0..4)].clone() }
         }
         3 => {
             let member = Member { id: MemberId(7), name: "m".into(), is_learner: keys, ..Member::default() };

@@ -6,16 +6,21 @@
 //! between turns, so that a large one delays nobody. What only a leader knows (renewals, times to live)
 //! is asked of it as it stands.
 
+mod auth;
+
+pub use auth::AuthQuery;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use crate::base::{Instant, LeaseId, LogIndex, MemberId, WaiterId};
+use crate::auth::Right;
+use crate::base::{Instant, Key, KeyRange, LeaseId, LogIndex, MemberId, WaiterId};
 use crate::lease::{Deadlines, Renewal};
 use crate::mvcc::HashRun;
 use crate::peer::{Caller, Question};
 use crate::range::{RangeRun, read_revision};
-use crate::request::{Alarm, Header, RangeRequest, Response, TxnRequest};
+use crate::request::{Alarm, Header, Identity, RangeRequest, Response, TxnRequest};
 use crate::state::State;
 use crate::status::Status;
 use crate::txn::ReadTxnRun;
@@ -31,6 +36,8 @@ const JOB_SLICE_WORK: u32 = 2_000;
 pub enum Query {
     /// Another member's round: it wants the index alone.
     ReadIndex,
+    /// The caller goes on itself when State has what a linearizable read would see.
+    Barrier,
     Range(RangeRequest),
     Txn(TxnRequest),
     KeepAlive(LeaseId),
@@ -45,6 +52,7 @@ pub enum Query {
         revision: i64,
     },
     Hash,
+    Auth(AuthQuery),
 }
 
 /// A caller with its question.
@@ -52,6 +60,8 @@ pub enum Query {
 pub struct Read {
     pub caller: Caller,
     pub query: Query,
+    /// Judged when the read begins, and for some again at its end.
+    pub identity: Option<Identity>,
     pub deadline: Instant,
 }
 
@@ -101,6 +111,8 @@ struct Job {
     run: Run,
     /// The state as the run found it: what the answer is of, however long it takes.
     header: Header,
+    /// The auth revision at which somebody was let in.
+    judged_at: Option<u64>,
 }
 
 enum Run {
@@ -109,7 +121,17 @@ enum Run {
     Txn(Box<ReadTxnRun>),
     HashKv { run: HashRun, compact_revision: i64, revision: i64 },
     Hash { run: HashRun, compact_revision: i64 },
-    Keys { id: LeaseId, after: Option<crate::base::Key>, keys: Vec<Bytes>, ttl: i64, granted_ttl: i64 },
+    Keys(Box<KeysRun>),
+}
+
+/// Keys of a lease being listed while others may attach more.
+struct KeysRun {
+    id: LeaseId,
+    identity: Option<Identity>,
+    after: Option<Key>,
+    keys: Vec<Bytes>,
+    ttl: i64,
+    granted_ttl: i64,
 }
 
 /// What a caller is told.
@@ -118,6 +140,8 @@ pub enum Told {
     Done(Result<Response, Status>),
     /// To `Query::ReadIndex`.
     Index(LogIndex),
+    /// To `Query::Barrier`.
+    Reached,
     /// To a member that asked what only a leader knows.
     NotLeader,
 }
@@ -193,11 +217,12 @@ impl Reads {
             std::mem::take(&mut self.queued).into_iter().partition(|read| read.query.is_leaders());
         for read in leaders {
             *number += 1;
+            let identity = read.identity.clone();
             questions.push((
                 *number,
                 match read.query {
-                    Query::KeepAlive(id) => Question::KeepAlive { id },
-                    Query::TimeToLive { id, keys } => Question::TimeToLive { id, keys },
+                    Query::KeepAlive(id) => Question::KeepAlive { id, identity },
+                    Query::TimeToLive { id, keys } => Question::TimeToLive { id, keys, identity },
                     _ => unreachable!("partitioned above"),
                 },
             ));
@@ -235,7 +260,7 @@ impl Reads {
         self.queued.extend(self.rounds.drain(..).flat_map(|round| round.reads));
         self.queued.extend(std::mem::take(&mut self.asked).into_values().map(|asked| asked.read));
         self.queued.retain(|read| {
-            let is_ours = matches!(read.caller, Caller::Local(_));
+            let is_ours = !matches!(read.caller, Caller::Peer { .. });
             if !is_ours {
                 answers.push((read.caller, Told::NotLeader));
             }
@@ -326,10 +351,11 @@ impl Reads {
             match job.step(here, deadlines, &mut left) {
                 Progress::Done(result) => answers.push((job.read.caller, Told::Done(result))),
                 Progress::More => self.jobs.push_back(job),
+                Progress::Reached => answers.push((job.read.caller, Told::Reached)),
                 Progress::Held => self.held.push(job.read),
                 Progress::NotLeader => match job.read.caller {
                     // Whoever leads now is asked in its turn.
-                    Caller::Local(_) => self.queued.push(job.read),
+                    Caller::Local(_) | Caller::Login { .. } => self.queued.push(job.read),
                     caller @ Caller::Peer { .. } => answers.push((caller, Told::NotLeader)),
                 },
             }
@@ -341,6 +367,7 @@ impl Reads {
 enum Progress {
     Done(Result<Response, Status>),
     More,
+    Reached,
     /// A renewal is not decided: wait for the revoke of its lease, or for the reset of a checkpoint.
     Held,
     /// Leadership was lost between the round and now.
@@ -349,25 +376,27 @@ enum Progress {
 
 impl Job {
     fn new(read: Read) -> Job {
-        Job { read, run: Run::NotStarted, header: Header::default() }
+        Job { read, run: Run::NotStarted, header: Header::default(), judged_at: None }
     }
 
     fn step(&mut self, here: &Here<'_>, deadlines: &mut Deadlines, work: &mut u32) -> Progress {
         let run = match &mut self.run {
-            Run::NotStarted => match start(&self.read.query, here.now, here.state, deadlines) {
+            Run::NotStarted => match start(&self.read, here, deadlines) {
                 Ok(run) => {
                     self.run = run;
                     self.header = here.state.header();
+                    let auth = &here.state.auth;
+                    let is_somebody = self.read.identity.is_some() && self.read.query.is_judged_again();
+                    self.judged_at = is_somebody.then(|| auth.revision());
                     &mut self.run
                 }
                 Err(progress) => return progress,
             },
             run => run,
         };
-        match run.step(here, self.header, work) {
-            Some(result) => Progress::Done(result),
-            None => Progress::More,
-        }
+        let Some(result) = run.step(here, self.header, work) else { return Progress::More };
+        let is_old = self.judged_at.is_some_and(|judged_at| judged_at != here.state.auth.revision());
+        Progress::Done(if is_old { Err(Status::AuthOldRevision) } else { result })
     }
 }
 
@@ -383,14 +412,24 @@ fn lease_ids(state: &State, deadlines: &Deadlines) -> Vec<LeaseId> {
 }
 
 /// A run for a question that may be large, or the answer at once.
-fn start(query: &Query, now: Instant, state: &State, deadlines: &mut Deadlines) -> Result<Run, Progress> {
+fn start(read: &Read, here: &Here<'_>, deadlines: &mut Deadlines) -> Result<Run, Progress> {
+    let (query, now, state) = (&read.query, here.now, here.state);
     let header = state.header();
     let done = |response| Err(Progress::Done(Ok(response)));
     if query.is_leaders() && !deadlines.is_primary() {
         return Err(Progress::NotLeader);
     }
+    if here.is_applying && state.auth.is_enabled() && query.reads_lease_keys() {
+        return Err(Progress::More);
+    }
+    auth::check(query, read.identity.as_ref(), here).map_err(|status| Progress::Done(Err(status)))?;
     match query {
         Query::ReadIndex => unreachable!("answered with the round"),
+        Query::Barrier => Err(Progress::Reached),
+        Query::Auth(query) => {
+            let asker = state.auth.asker(read.identity.as_ref());
+            Err(Progress::Done(auth::answer(query, asker, state, header)))
+        }
         Query::Range(range) => {
             let revision = revision_of(range.revision, state)?;
             Ok(Run::Range(Box::new(RangeRun::new(range, revision))))
@@ -409,7 +448,9 @@ fn start(query: &Query, now: Instant, state: &State, deadlines: &mut Deadlines) 
             };
             let ttl = deadlines.remaining_s(*id, now, &state.leases).unwrap_or(granted_ttl);
             if *keys {
-                return Ok(Run::Keys { id: *id, after: None, keys: Vec::new(), ttl, granted_ttl });
+                let identity = read.identity.clone();
+                let keys = KeysRun { id: *id, identity, after: None, keys: Vec::new(), ttl, granted_ttl };
+                return Ok(Run::Keys(Box::new(keys)));
             }
             done(Response::LeaseTimeToLive { header, id: *id, ttl, granted_ttl, keys: vec![] })
         }
@@ -452,7 +493,7 @@ impl Run {
             Run::HashKv { compact_revision, .. } | Run::Hash { compact_revision, .. } => {
                 Some(*compact_revision)
             }
-            Run::NotStarted | Run::Keys { .. } => None,
+            Run::NotStarted | Run::Keys(_) => None,
         }
     }
 
@@ -475,106 +516,34 @@ impl Run {
                 Some(Ok(Response::HashKv { header, hash, compact_revision, hash_revision }))
             }
             Run::Hash { run, .. } => Some(Ok(Response::Hash { header, hash: run.step(&state.kv, work)? })),
-            Run::Keys { id, after, keys, ttl, granted_ttl } => {
-                while *work > 0 && !here.is_applying {
-                    *work -= 1;
-                    let Some(key) = state.leases.key_after(*id, after.as_ref()) else {
-                        let keys = std::mem::take(keys);
-                        let (id, ttl, granted_ttl) = (*id, *ttl, *granted_ttl);
-                        return Some(Ok(Response::LeaseTimeToLive { header, id, ttl, granted_ttl, keys }));
-                    };
-                    keys.push(Bytes::copy_from_slice(key));
-                    *after = Some(key.clone());
-                }
-                None
-            }
+            Run::Keys(run) => run.step(here, header, work),
         }
+    }
+}
+
+impl KeysRun {
+    /// Each key is judged as it is listed: one that came meanwhile may be another user's.
+    fn step(&mut self, here: &Here<'_>, header: Header, work: &mut u32) -> Option<Result<Response, Status>> {
+        let auth = &here.state.auth;
+        while *work > 0 && !here.is_applying {
+            *work -= 1;
+            let Some(key) = here.state.leases.key_after(self.id, self.after.as_ref()) else {
+                let KeysRun { id, ttl, granted_ttl, .. } = *self;
+                let keys = std::mem::take(&mut self.keys);
+                return Some(Ok(Response::LeaseTimeToLive { header, id, ttl, granted_ttl, keys }));
+            };
+            let shown = Bytes::copy_from_slice(key);
+            self.after = Some(key.clone());
+            let asker = auth.asker(self.identity.as_ref());
+            if let Err(status) = auth.check(asker, &KeyRange::single(shown.clone()), Right::Read) {
+                return Some(Err(status));
+            }
+            self.keys.push(shown);
+        }
+        None
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reads() -> Reads {
-        let mut reads = Reads::default();
-        for (waiter, query) in [(1, Query::Members), (2, Query::KeepAlive(LeaseId(7)))] {
-            let caller = Caller::Local(WaiterId(waiter));
-            reads.linearizable(Read { caller, query, deadline: Instant(1_000) });
-        }
-        reads
-    }
-
-    fn ask(reads: &mut Reads, number: &mut u64) -> Vec<(u64, Question)> {
-        let mut questions = Vec::new();
-        reads.take_questions(number, &mut questions);
-        questions
-    }
-
-    #[test]
-    fn who_does_not_lead_is_asked_again_with_the_next_tick_and_not_before() {
-        let (mut reads, mut number) = (reads(), 0);
-        let expected = [(1, Question::KeepAlive { id: LeaseId(7) }), (2, Question::ReadIndex)];
-        assert_eq!(ask(&mut reads, &mut number), expected);
-        reads.on_not_leader(1);
-        reads.on_not_leader(2);
-        assert!(!reads.wants_round());
-        reads.on_tick(Instant(10), true, &mut Vec::new());
-        assert_eq!(ask(&mut reads, &mut number).len(), 2);
-        // Late: the questions have other numbers by now.
-        reads.on_not_leader(1);
-        reads.on_not_leader(2);
-        reads.on_tick(Instant(20), true, &mut Vec::new());
-        assert!(!reads.wants_round(), "what is under way is not asked twice");
-    }
-
-    #[test]
-    fn reads_that_come_during_a_round_share_the_next_one() {
-        let (mut reads, mut number) = (reads(), 0);
-        ask(&mut reads, &mut number);
-        for waiter in 3..6 {
-            let caller = Caller::Local(WaiterId(waiter));
-            reads.linearizable(Read { caller, query: Query::Members, deadline: Instant(1_000) });
-        }
-        assert!(!reads.wants_asking());
-        // What only a leader answers waits for no round.
-        let (caller, query) = (Caller::Local(WaiterId(6)), Query::KeepAlive(LeaseId(8)));
-        reads.linearizable(Read { caller, query, deadline: Instant(1_000) });
-        assert_eq!(ask(&mut reads, &mut number), [(3, Question::KeepAlive { id: LeaseId(8) })]);
-        reads.on_confirmed(2, LogIndex(1), &mut Vec::new());
-        assert_eq!(ask(&mut reads, &mut number), [(4, Question::ReadIndex)]);
-        // One that is lost holds up nobody beyond a tick.
-        let caller = Caller::Local(WaiterId(7));
-        reads.linearizable(Read { caller, query: Query::Members, deadline: Instant(1_000) });
-        assert!(!reads.wants_asking());
-        reads.on_tick(Instant(10), true, &mut Vec::new());
-        assert_eq!(ask(&mut reads, &mut number), [(5, Question::ReadIndex)]);
-    }
-
-    #[test]
-    fn another_leader_is_asked_at_once() {
-        let (mut reads, mut number) = (reads(), 0);
-        ask(&mut reads, &mut number);
-        reads.on_not_leader(1);
-        reads.on_leader_changed(&mut Vec::new());
-        assert_eq!(ask(&mut reads, &mut number).len(), 2);
-    }
-
-    #[test]
-    fn what_nobody_can_answer_ends_with_its_deadline() {
-        let (mut reads, mut number) = (reads(), 0);
-        ask(&mut reads, &mut number);
-        reads.on_not_leader(1);
-        reads.on_not_leader(2);
-        let mut answers = Vec::new();
-        reads.on_tick(Instant(1_000), false, &mut answers);
-        let statuses: Vec<Status> = answers
-            .iter()
-            .map(|(_, told)| match told {
-                Told::Done(Err(status)) => *status,
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(statuses, [Status::NoLeader, Status::Timeout]);
-    }
-}
+#[path = "read_tests.rs"]
+mod tests;

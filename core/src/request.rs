@@ -3,6 +3,10 @@
 //! Enums that a client may send with an unknown number keep that number: what happens then is part
 //! of the contract (RG-11, TXN-10).
 
+mod auth;
+
+pub use auth::{AuthAnswer, AuthRequest, Credentials, Identity, Permission, PermissionKind, Secret};
+
 use bytes::Bytes;
 
 use crate::base::{KeyValue, LeaseId, MemberId};
@@ -251,6 +255,7 @@ pub enum Request {
         revision: i64,
     },
     Defragment,
+    Auth(AuthRequest),
 }
 
 impl Request {
@@ -428,6 +433,10 @@ pub enum Response {
         hash_revision: i64,
     },
     Defragment,
+    Auth {
+        header: Header,
+        answer: AuthAnswer,
+    },
 }
 
 impl Response {
@@ -452,7 +461,8 @@ impl Response {
             | Response::MemberPromote { header, .. }
             | Response::AlarmList { header, .. }
             | Response::Hash { header, .. }
-            | Response::HashKv { header, .. } => Some(header),
+            | Response::HashKv { header, .. }
+            | Response::Auth { header, .. } => Some(header),
             Response::MoveLeader | Response::Defragment => None,
         }
     }

@@ -1,6 +1,6 @@
 //! State as the records of a checkpoint, written in slices at a pinned revision, and read back.
 //!
-//! What is not MVCC (leases, members, alarms, what proposals were seen) is copied when the run begins;
+//! What is not MVCC (leases, members, users, alarms, what proposals were seen) is copied when the run begins;
 //! history follows in revision order, a piece at a time, up to the pinned revision. The node keeps
 //! physical compaction back meanwhile, so that every record the pinned compact revision promises is there.
 //! Attachments of leases are read back from the live keys (LEASE-17).
@@ -8,6 +8,7 @@
 use bytes::{Bytes, BytesMut};
 use std::ops::ControlFlow;
 
+use crate::auth::{decode_auth, encode_auth};
 use crate::base::{Key, KeyRange, LeaseId, LogIndex, MemberId};
 use crate::boundary::CheckpointStep;
 use crate::checkpoint::{Header, Writer};
@@ -30,6 +31,8 @@ mod kind {
     /// A batch of history in (main, sub) order.
     pub const HISTORY: u8 = 4;
     pub const LEASES: u8 = 5;
+    /// Users and roles; missing if nothing was ever changed about them.
+    pub const AUTH: u8 = 6;
 }
 
 /// Leases in one record.
@@ -43,7 +46,7 @@ pub struct SnapshotRun {
     writer: Writer,
     index: LogIndex,
     revision: i64,
-    /// Header, meta, members and leases, copied at the start.
+    /// Header, meta, members, auth and leases, copied at the start.
     head: Option<Bytes>,
     /// First record not yet written.
     next: (i64, u32),
@@ -58,6 +61,9 @@ impl SnapshotRun {
         let mut writer = Writer::begin(&header, &mut head);
         writer.record(kind::META, &encode_meta(state), &mut head);
         writer.record(kind::MEMBERS, &encode_members(state), &mut head);
+        if !state.auth.is_fresh() {
+            writer.record(kind::AUTH, &encode_auth(&state.auth), &mut head);
+        }
         let leases: Vec<_> = state.leases.iter(None).collect();
         for batch in leases.chunks(LEASES_IN_A_RECORD) {
             writer.record(kind::LEASES, &encode_leases(batch), &mut head);
@@ -171,6 +177,7 @@ impl Restorer {
         match (kind, &mut self.state) {
             (kind::META, state @ None) => *state = Some(decode_meta(&mut d)?),
             (kind::MEMBERS, Some(state)) => decode_members(&mut d, state)?,
+            (kind::AUTH, Some(state)) => state.auth = decode_auth(&mut d)?,
             (kind::LEASES | kind::LEASES_WITHOUT_GRANT, Some(state)) => {
                 for _ in 0..d.list_len()? {
                     let (id, ttl_s, remaining_s) = (LeaseId(d.i64()?), d.i64()?, d.i64()?);

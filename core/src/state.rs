@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::auth::{Auth, encode_auth};
 use crate::base::{LogIndex, MemberId, Term};
 use crate::lease::{Granted, Leases};
 use crate::members::Members;
@@ -19,6 +20,7 @@ pub struct State {
     pub kv: Mvcc,
     pub leases: Leases,
     pub members: Members,
+    pub auth: Auth,
     pub alarms: BTreeSet<(MemberId, Alarm)>,
     pub seen: Seen,
     /// Last entry applied in full.
@@ -35,6 +37,7 @@ impl State {
             kv: Mvcc::new(),
             leases: Leases::new(),
             members: Members::default(),
+            auth: Auth::new(),
             alarms: BTreeSet::new(),
             seen: Seen::default(),
             applied: LogIndex(0),
@@ -79,6 +82,10 @@ impl State {
             }
         }
         hash.fold(&format!("{:?} {:?} {:?}", self.members, self.alarms, self.seen));
+        // A state of before there was auth keeps the digest that it had.
+        if !self.auth.is_fresh() {
+            hash.fold_bytes(&encode_auth(&self.auth));
+        }
         hash.fold(&format!("{} {} {}", self.applied, self.applied_term, self.version));
         hash.0
     }
@@ -99,7 +106,11 @@ impl Fnv {
     }
 
     fn fold(&mut self, text: &str) {
-        for byte in text.as_bytes() {
+        self.fold_bytes(text.as_bytes());
+    }
+
+    fn fold_bytes(&mut self, bytes: &[u8]) {
+        for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
         self.0 = self.0.wrapping_mul(0x0100_0000_01b3);

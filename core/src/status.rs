@@ -122,6 +122,9 @@ refusals! {
     TimeoutLeaderTransfer Unknown "etcdserver: request timed out, leader transfer took too long"
     NotPrimaryLessor Unknown "not a primary lessor"
     ProposalDropped Unknown "raft proposal dropped"
+    /// Unmapped errors of etcd's auth store and of its bcrypt (AUTH-9, AUTH-11).
+    NoPasswordUser Unknown "auth: authentication failed, password was given for no password user"
+    PasswordTooLong Unknown "bcrypt: password length exceeds 72 bytes"
     UnknownMethod Unknown "etcdserver: unknown method"
     ContextCanceled Canceled "context canceled"
     ContextDeadlineExceeded DeadlineExceeded "context deadline exceeded"

@@ -152,6 +152,7 @@ fn node_config(config: &ServerConfig, limits: Limits, identity: Identity) -> Con
         pre_vote: config.pre_vote,
         watch_progress_ns: nanos(config.watch_progress_notify_interval),
         lease_checkpoint_ns: config.lease_checkpoint.then_some(lease::CHECKPOINT_INTERVAL_NS),
+        auth_token_ttl_ns: nanos(config.auth_token_ttl),
         admit: holdfast_core::admit::AdmitConfig {
             limits: RequestLimits { txn_ops_max: u32::try_from(config.max_txn_ops).unwrap_or(u32::MAX) },
             request_bytes_max: usize::try_from(config.max_request_bytes).unwrap_or(usize::MAX),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use holdfast_core::base::{Instant, Lsn, StreamId, WaiterId};
 use holdfast_core::boundary::{CheckpointStep, Effect, Effects, Input, Note, StreamOp, WatchResponse};
 use holdfast_core::node::Node;
-use holdfast_core::request::{Request, Response};
+use holdfast_core::request::{Credentials, Request, Response, Secret};
 use holdfast_core::status::Status;
 use holdfast_net::gate::{Gate, Inbound, Inbox};
 use holdfast_net::peer::{PeerEvent, REMOVED};
@@ -18,6 +18,7 @@ use tokio::time::Instant as Clock;
 
 use crate::disk::log_writer::LogWork;
 use crate::metrics::Metrics;
+use crate::passwords::Passwords;
 use crate::peers::Peers;
 use crate::{notes, tally};
 
@@ -33,7 +34,19 @@ pub enum Event {
     /// Every frame up to here is on stable storage.
     Persisted(Lsn),
     /// The checkpoint was written, or could not be.
-    Checkpointed { ok: bool },
+    Checkpointed {
+        ok: bool,
+    },
+    /// What `Effect::HashPassword` and `Effect::CheckPassword` asked for.
+    PasswordHashed {
+        job: u64,
+        hash: Secret,
+    },
+    PasswordChecked {
+        job: u64,
+        fits: bool,
+        entropy: u128,
+    },
     /// The disk failed in a way that nothing may be acknowledged after.
     DiskFailed(String),
     /// The process is to end.
@@ -60,6 +73,7 @@ pub struct Parts {
     pub peer_events: mpsc::UnboundedReceiver<PeerEvent>,
     pub log: mpsc::UnboundedSender<LogWork>,
     pub checkpoints: mpsc::UnboundedSender<CheckpointStep>,
+    pub passwords: Passwords,
     pub metrics: Metrics,
     /// When the process began: the node's instant zero.
     pub began: Clock,
@@ -167,6 +181,10 @@ impl CoreLoop {
             match event {
                 Event::Persisted(through) => self.inputs.push(Input::Persisted { through }),
                 Event::Checkpointed { ok } => self.inputs.push(Input::Checkpointed { ok }),
+                Event::PasswordHashed { job, hash } => self.inputs.push(Input::PasswordHashed { job, hash }),
+                Event::PasswordChecked { job, fits, entropy } => {
+                    self.inputs.push(Input::PasswordChecked { job, fits, entropy });
+                }
                 Event::DiskFailed(why) => return Err(Death::Failed(why)),
                 Event::Stop => return Ok(true),
             }
@@ -222,7 +240,7 @@ impl CoreLoop {
         match inbound {
             Inbound::Call { waiter, request, reply } => {
                 self.waiters.insert(waiter, Waiter { reply, is_proposal: is_proposal(&request) });
-                self.inputs.push(Input::Client { waiter, request });
+                self.inputs.push(Input::Client { waiter, credentials: Credentials::None, request });
             }
             Inbound::Abandon { waiter } => {
                 if self.waiters.remove(&waiter).is_some() {
@@ -280,6 +298,10 @@ impl CoreLoop {
             Effect::Checkpoint(step) => {
                 let sent = self.parts.checkpoints.send(step);
                 sent.map_err(|_| Death::Failed("the checkpoint writer is gone".to_owned()))?;
+            }
+            Effect::HashPassword { job, password } => self.parts.passwords.hash(job, password),
+            Effect::CheckPassword { job, password, hash } => {
+                self.parts.passwords.check(job, password, hash);
             }
             Effect::Send { to, message } => {
                 if !self.parts.peers.send(to, message) {

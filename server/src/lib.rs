@@ -16,6 +16,7 @@ pub mod lane;
 pub mod logs;
 pub mod metrics;
 pub mod notes;
+pub mod passwords;
 pub mod peers;
 #[cfg(not(madsim))]
 pub mod ports;

@@ -23,6 +23,7 @@ use crate::http::Versions;
 use crate::http_peer::PeerEndpoints;
 use crate::lane::{self, Lane};
 use crate::metrics::Metrics;
+use crate::passwords::Passwords;
 use crate::peers::{Peers, dial_all};
 
 /// A running node: clients reach it by the gate.
@@ -90,23 +91,27 @@ pub async fn start<D: Disk>(
         peer_events: outside.events,
         log,
         checkpoints: steps,
+        passwords: Passwords::start(config.bcrypt_cost, &events).map_err(no_thread)?,
         metrics: metrics.clone(),
         began: Clock::now(),
         tick: config.heartbeat_interval,
         slow_apply: config.warning_apply_duration,
         publish: Some(publish),
     };
-    let lanes = |e: io::Error| StartError::Bootstrap(format!("cannot start a thread: {e}"));
-    lane::start("log", move || writer.run()).map_err(lanes)?;
-    lane::start("spares", move || make_spares(disk, spares_asked, spare_log)).map_err(lanes)?;
-    lane::start("checkpoint", move || checkpointer.run()).map_err(lanes)?;
+    lane::start("log", move || writer.run()).map_err(no_thread)?;
+    lane::start("spares", move || make_spares(disk, spares_asked, spare_log)).map_err(no_thread)?;
+    lane::start("checkpoint", move || checkpointer.run()).map_err(no_thread)?;
     let (service, endpoints, peer_gate) = (outside.service, outside.endpoints, gate.clone());
     lane::start_with_sockets("peers", move || async move {
         tokio::join!(dial_all(outside.dials), door.open(service, endpoints, peer_gate));
     })
-    .map_err(lanes)?;
-    let core = lane::start("core", move || CoreLoop::new(node, parts).run()).map_err(lanes)?;
+    .map_err(no_thread)?;
+    let core = lane::start("core", move || CoreLoop::new(node, parts).run()).map_err(no_thread)?;
     Ok(Member { gate, identity, metrics, events, core, published })
+}
+
+fn no_thread(error: io::Error) -> StartError {
+    StartError::Bootstrap(format!("cannot start a thread: {error}"))
 }
 
 /// The other members' side of `Peers`.

@@ -80,7 +80,8 @@ impl Answer {
             | Response::MemberPromote { header, .. }
             | Response::AlarmList { header, .. }
             | Response::Hash { header, .. }
-            | Response::HashKv { header, .. } => *header,
+            | Response::HashKv { header, .. }
+            | Response::Auth { header, .. } => *header,
             Response::MoveLeader | Response::Defragment => return None,
         };
         Some(header.revision)

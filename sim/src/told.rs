@@ -211,6 +211,7 @@ pub fn passed(passed: &Passed) -> String {
 
 fn stream_op(op: &StreamOp) -> String {
     match op {
+        StreamOp::Open { credentials } => format!("opens a stream as {credentials:?}"),
         StreamOp::Create(WatchCreate { key, range_end, start_revision, .. }) => {
             let from =
                 if *start_revision == 0 { String::new() } else { format!(" from rev {start_revision}") };

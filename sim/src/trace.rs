@@ -92,6 +92,17 @@ impl Trace {
                 self.fold(to.0);
                 self.message(message);
             }
+            Effect::HashPassword { job, password } => {
+                self.fold(9);
+                self.fold(*job);
+                self.fold_bytes(&password.0);
+            }
+            Effect::CheckPassword { job, password, hash } => {
+                self.fold(10);
+                self.fold(*job);
+                self.fold_bytes(&password.0);
+                self.fold_bytes(&hash.0);
+            }
             Effect::Connect { .. } | Effect::Disconnect { .. } => self.fold_debug(effect),
             Effect::Note(note) => self.note(note),
             Effect::Halt { why } => {

@@ -15,8 +15,8 @@ use holdfast_core::members::Bootstrap;
 use holdfast_core::node::{Boot, Config, Node, Start};
 use holdfast_core::recover::{self, Listed, Recovered};
 use holdfast_core::request::{
-    Alarm, CompactRequest, Compare, CompareUnion, DeleteRangeRequest, LeaseGrantRequest, PutRequest,
-    RangeRequest, Request, RequestOp, TxnRequest,
+    Alarm, CompactRequest, Compare, CompareUnion, Credentials, DeleteRangeRequest, LeaseGrantRequest,
+    PutRequest, RangeRequest, Request, RequestOp, TxnRequest,
 };
 use holdfast_core::wal::{Identity, Layout, LayoutConfig};
 use holdfast_sim::disk::{DiskFaults, SimDisk};
@@ -46,6 +46,7 @@ fn open(recovered: Recovered) -> (Node, Layout, Checkpoints) {
         pre_vote: true,
         watch_progress_ns: 600_000_000_000,
         lease_checkpoint_ns: None,
+        auth_token_ttl_ns: 300_000_000_000,
         admit: AdmitConfig {
             limits: RequestLimits::default(),
             request_bytes_max: 1_572_864,
@@ -143,7 +144,13 @@ fn write(directory: &Path) {
     }
     for (i, request) in (1..).zip(requests()) {
         let waiter = WaiterId(i);
-        turn(&mut node, &mut layout, &mut ckpts, &mut disk, Input::Client { waiter, request });
+        turn(
+            &mut node,
+            &mut layout,
+            &mut ckpts,
+            &mut disk,
+            Input::Client { waiter, credentials: Credentials::None, request },
+        );
         turn(&mut node, &mut layout, &mut ckpts, &mut disk, Input::Tick);
     }
     for name in [disk.list("wal"), disk.list("ckpt")].concat() {

@@ -100,6 +100,7 @@ impl Cluster {
             election_ticks: 10,
             pre_vote: true,
             lease_checkpoint_ns: None,
+            auth_token_ttl_ns: 300_000_000_000,
             watch_progress_ns: 600_000_000_000,
             admit: AdmitConfig {
                 limits: RequestLimits::default(),
@@ -155,6 +156,8 @@ impl Cluster {
                     Effect::Deliver { response, .. } => machine.delivered.push(response),
                     Effect::Send { to, message } => mail.push_back((id, to, message)),
                     Effect::Connect { .. } | Effect::Disconnect { .. } => {}
+                    // Here auth is used with certificates alone.
+                    Effect::HashPassword { .. } | Effect::CheckPassword { .. } => panic!("no passwords here"),
                     Effect::Halt { why } => machine.halted = Some(why),
                 }
             }
@@ -207,7 +210,7 @@ impl Cluster {
         self.waiter += 1;
         let waiter = WaiterId(self.waiter);
         let machine = self.machines.get_mut(&to).expect("it runs");
-        machine.inputs.push(Input::Client { waiter, request });
+        machine.inputs.push(Input::Client { waiter, credentials: Credentials::None, request });
         waiter
     }
 

@@ -252,6 +252,7 @@ impl Node {
         self.consensus.on_applied(index, term, self.keep());
         self.db_size_bytes = self.db_size_bytes.max(self.state.kv.bytes());
         self.reads.on_state_replaced();
+        self.identities.on_state_replaced();
         self.watch.on_store_replaced(&self.state.kv);
         self.deadlines.demote();
         effects.push(Effect::Note(Note::SnapshotInstalled { index }));

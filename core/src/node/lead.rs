@@ -37,6 +37,7 @@ impl Node {
         self.expire_proposals(now, effects);
         self.expire_moves(now, effects);
         self.expire_promotions(now, effects);
+        self.expire_tokens(now);
         self.resend_pieces();
         self.ping(effects);
         self.end_when_removed(now, effects);

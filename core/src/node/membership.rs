@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use super::Node;
 use crate::base::{Instant, MemberId};
 use crate::boundary::Effect;
-use crate::command::CommandHeader;
 use crate::conf::{ConfChangeKind, ConfCommand};
 use crate::members::strict::{self, Activity};
 use crate::peer::{Caller, PeerMessage, Proposal, Question};
-use crate::request::{Member, Response};
+use crate::request::{Identity, Member, Response};
 use crate::status::Status;
 
 /// Promotions that callers of this member asked for while somebody else leads.
@@ -21,6 +20,7 @@ pub(super) struct Promotions {
 
 struct Promotion {
     caller: Caller,
+    identity: Option<Identity>,
     id: MemberId,
     deadline: Instant,
     /// The question that is under way; `None`: whoever leads is asked next.
@@ -52,6 +52,7 @@ impl Node {
         &mut self,
         now: Instant,
         caller: Caller,
+        identity: Option<Identity>,
         change: ConfChangeKind,
         effects: &mut Vec<Effect>,
     ) {
@@ -60,6 +61,7 @@ impl Node {
                 let deadline = now.plus_ns(self.config.request_timeout_ns());
                 self.promotions.asked.push(Promotion {
                     caller,
+                    identity,
                     id,
                     deadline,
                     number: None,
@@ -80,7 +82,7 @@ impl Node {
             return self.tell(caller, Err(Status::TooManyRequests), effects);
         }
         let id = self.next_request_id();
-        let header = CommandHeader { id, ..CommandHeader::default() };
+        let header = self.header_of(id, identity.as_ref());
         let bytes = ConfCommand { header, change }.encode();
         let waiting = self.waiting(now, Some(caller), false);
         self.queue(id, Proposal::Conf(bytes), waiting, None);
@@ -113,14 +115,15 @@ impl Node {
             let ours = self.promotions.asked.extract_if(.., |promotion| promotion.wants_asking());
             for promotion in ours.collect::<Vec<_>>() {
                 let change = ConfChangeKind::Promote(promotion.id);
-                self.change_membership(now, promotion.caller, change, effects);
+                self.change_membership(now, promotion.caller, promotion.identity, change, effects);
             }
         } else if let Some(leader) = self.consensus.leader() {
             let epoch = self.proposals.epoch;
             for promotion in self.promotions.asked.iter_mut().filter(|asked| asked.wants_asking()) {
                 self.question += 1;
                 promotion.number = Some(self.question);
-                let question = Question::Promote { id: promotion.id };
+                let identity = promotion.identity.clone();
+                let question = Question::Promote { id: promotion.id, identity };
                 let message = PeerMessage::Ask { epoch, number: self.question, question };
                 effects.push(Effect::Send { to: leader, message });
             }

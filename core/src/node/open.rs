@@ -8,7 +8,7 @@ use raft::eraftpb::ConfState;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Checkpointing, Cluster, Node, Promotions, Proposals, Transfers};
+use super::{Checkpointing, Cluster, Identities, Node, Promotions, Proposals, Transfers};
 use crate::admit::AdmitConfig;
 use crate::apply::Applier;
 use crate::base::{Instant, LogIndex, Lsn, MemberId, Term};
@@ -42,6 +42,8 @@ pub struct Config {
     /// Time between two checkpoints of a lease's remaining time; `None`: there are none, the default
     /// (`--feature-gates=LeaseCheckpoint`).
     pub lease_checkpoint_ns: Option<u64>,
+    /// `--auth-token-ttl`.
+    pub auth_token_ttl_ns: u64,
     pub admit: AdmitConfig,
     pub limits: Limits,
     /// Who we are: derived at bootstrap, read from the log afterwards.
@@ -146,27 +148,26 @@ impl Node {
             append_bytes_max: config.limits.append_bytes_max,
         };
         let limits = config.limits.clone();
-        let watch = WatchHub::new(
-            WatchConfig {
-                credit_bytes: limits.watch_credit_bytes,
-                revisions_max: limits.watch_revisions_max,
-                progress_interval_ns: config.watch_progress_ns,
-            },
-            seed,
-        );
+        let watch_config = WatchConfig {
+            credit_bytes: limits.watch_credit_bytes,
+            revisions_max: limits.watch_revisions_max,
+            progress_interval_ns: config.watch_progress_ns,
+        };
+        let consensus = Consensus::open(raft_config, raft_boot, seed);
         Ok(Node {
             id,
             rng: ChaCha8Rng::seed_from_u64(seed),
             db_size_bytes: state.kv.bytes(),
             checkpoint: Checkpointing::new(state.applied, now),
             state,
-            consensus: Consensus::open(raft_config, raft_boot, seed),
+            identities: Identities::new(config.auth_token_ttl_ns, consensus.last_index()),
+            consensus,
             outcome: Outcome::default(),
             applier: Applier::default(),
             proposals: Proposals::new(epoch),
             reads: Reads::default(),
             reads_from: LogIndex(0),
-            watch,
+            watch: WatchHub::new(watch_config, seed),
             deadlines: Deadlines::new(config.admit.lease_ttl_min_s)
                 .with_checkpoints(config.lease_checkpoint_ns),
             promotions: Promotions::default(),

@@ -73,15 +73,15 @@ impl Node {
             return self.tell_one(caller, Told::NotLeader, effects);
         }
         let deadline = now.plus_ns(QUESTION_TICKS_MAX * self.config.heartbeat_ns);
-        let query = match question {
-            Question::ReadIndex => Query::ReadIndex,
-            Question::KeepAlive { id } => Query::KeepAlive(id),
-            Question::TimeToLive { id, keys } => Query::TimeToLive { id, keys },
-            Question::Promote { id } => {
-                return self.change_membership(now, caller, ConfChangeKind::Promote(id), effects);
+        let (query, identity) = match question {
+            Question::ReadIndex => (Query::ReadIndex, None),
+            Question::KeepAlive { id, identity } => (Query::KeepAlive(id), identity),
+            Question::TimeToLive { id, keys, identity } => (Query::TimeToLive { id, keys }, identity),
+            Question::Promote { id, identity } => {
+                return self.change_membership(now, caller, identity, ConfChangeKind::Promote(id), effects);
             }
         };
-        self.reads.linearizable(Read { caller, query, deadline });
+        self.reads.linearizable(Read { caller, query, identity, deadline });
     }
 
     /// What waits for an index, or for what only a leader knows, is asked of the leader; if that is us, of
@@ -182,16 +182,17 @@ impl Node {
     }
 
     fn tell_one(&mut self, caller: Caller, told: Told, effects: &mut Vec<Effect>) {
-        effects.push(match (caller, told) {
-            (Caller::Local(waiter), Told::Done(result)) => Effect::Reply { waiter, result },
-            (Caller::Local(_), Told::Index(_) | Told::NotLeader) => {
-                unreachable!("answers to other members only")
+        match (caller, told) {
+            (Caller::Local(waiter), Told::Done(result)) => effects.push(Effect::Reply { waiter, result }),
+            (Caller::Local(_), Told::Index(_) | Told::NotLeader | Told::Reached) => {
+                unreachable!("answers to other members and to logins only")
             }
+            (Caller::Login { job }, told) => self.on_login_told(job, told, effects),
             (Caller::Peer { member, epoch, number }, told) => {
                 let message = PeerMessage::Answer { epoch, number, answer: answer_of(told) };
-                Effect::Send { to: member, message }
+                effects.push(Effect::Send { to: member, message });
             }
-        });
+        }
     }
 }
 
@@ -199,6 +200,7 @@ fn answer_of(told: Told) -> Answer {
     match told {
         Told::Index(index) => Answer::ReadIndex(index),
         Told::NotLeader => Answer::NotLeader,
+        Told::Reached => unreachable!("no member asks for a barrier"),
         Told::Done(Ok(Response::LeaseKeepAlive { ttl, .. })) => Answer::KeepAlive { ttl },
         Told::Done(Ok(Response::LeaseTimeToLive { ttl, granted_ttl, keys, .. })) => {
             Answer::TimeToLive { ttl, granted_ttl, keys }

@@ -14,6 +14,7 @@ use crate::command::{Action, Command, CommandHeader, RequestId};
 use crate::conf::ConfCommand;
 use crate::peer::{Caller, PeerMessage, Proposal};
 use crate::raft::Dropped;
+use crate::request::Identity;
 use crate::status::Status;
 
 /// Commands on their way into the log, and callers that wait for those in it.
@@ -33,6 +34,14 @@ struct Queued {
     /// Proposed as leader of this term: nobody else may propose it, and not in another term (etcd #15247: a
     /// deposed leader's revokes killed leases that were renewed with its successor).
     leader_of: Option<Term>,
+}
+
+/// What a client wants in the log.
+pub(super) struct Asked {
+    pub action: Action,
+    pub identity: Option<Identity>,
+    /// The answer waits for the compaction to end.
+    pub physical: bool,
 }
 
 /// Who waits for a proposal; nobody for the node's own.
@@ -91,21 +100,27 @@ impl Node {
         &mut self,
         now: Instant,
         caller: Caller,
-        action: Action,
-        physical: bool,
+        asked: Asked,
         effects: &mut Vec<Effect>,
     ) {
+        let Asked { action, identity, physical } = asked;
         if self.is_overloaded() {
             return self.tell(caller, Err(Status::TooManyRequests), effects);
         }
         let id = self.next_request_id();
-        let header = CommandHeader { id, ..CommandHeader::default() };
+        let header = self.header_of(id, identity.as_ref());
         let command = Command { header, action }.encode();
         if command.len() > self.config.admit.request_bytes_max {
             return self.tell(caller, Err(Status::RequestTooLarge), effects);
         }
         let waiting = self.waiting(now, Some(caller), physical);
         self.queue(id, Proposal::Command(command), waiting, None);
+    }
+
+    /// The header of a client's command: whom it is by, and since when that is known.
+    pub(super) fn header_of(&self, id: RequestId, identity: Option<&Identity>) -> CommandHeader {
+        let asker = self.state.auth.asker(identity);
+        CommandHeader { id, user: asker.user.to_owned(), auth_revision: asker.auth_revision }
     }
 
     /// Proposes something of the node's own accord; nobody waits.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use std::collections::BTreeMap;
 
+mod auth;
 mod leases;
 
 use super::*;
@@ -14,7 +15,9 @@ use crate::check::RequestLimits;
 use crate::members::Bootstrap;
 use crate::memory_disk::MemoryDisk;
 use crate::recover;
-use crate::request::{CompactRequest, DeleteRangeRequest, LeaseGrantRequest, PutRequest, RangeRequest};
+use crate::request::{
+    CompactRequest, DeleteRangeRequest, LeaseGrantRequest, PutRequest, RangeRequest, Secret,
+};
 use crate::wal::{Identity, Layout, LayoutConfig};
 
 mod quirks;
@@ -35,6 +38,13 @@ struct World {
     replies: BTreeMap<WaiterId, Result<Response, Status>>,
     /// What watch streams were sent, whichever stream it was.
     delivered: Vec<WatchResponse>,
+    /// Passwords checked.
+    entropy: u128,
+}
+
+/// What a password hashes to here.
+fn hash_of(password: &Secret) -> Secret {
+    Secret([b"hash of ", &password.0[..]].concat().into())
 }
 
 fn config(limits: Limits) -> Config {
@@ -47,6 +57,7 @@ fn config(limits: Limits) -> Config {
         pre_vote: true,
         watch_progress_ns: 600_000_000_000,
         lease_checkpoint_ns: None,
+        auth_token_ttl_ns: 300_000_000_000,
         admit: AdmitConfig {
             limits: RequestLimits::default(),
             request_bytes_max: 1_572_864,
@@ -92,6 +103,7 @@ impl World {
             notes: Vec::new(),
             replies: BTreeMap::new(),
             delivered: Vec::new(),
+            entropy: 0,
         }
     }
 
@@ -143,15 +155,27 @@ impl World {
                 Effect::Note(note) => self.notes.push(note),
                 Effect::Deliver { response, .. } => self.delivered.push(response),
                 Effect::Send { .. } | Effect::Connect { .. } | Effect::Disconnect { .. } => {}
+                Effect::HashPassword { job, password } => {
+                    inputs.push(Input::PasswordHashed { job, hash: hash_of(&password) });
+                }
+                Effect::CheckPassword { job, password, hash } => {
+                    self.entropy += 1;
+                    let fits = hash == hash_of(&password);
+                    inputs.push(Input::PasswordChecked { job, fits, entropy: self.entropy });
+                }
                 Effect::Halt { why } => panic!("halted: {why}"),
             }
         }
     }
 
     fn ask(&mut self, request: Request) -> Result<Response, Status> {
+        self.ask_as(Credentials::None, request)
+    }
+
+    fn ask_as(&mut self, credentials: Credentials, request: Request) -> Result<Response, Status> {
         self.waiter += 1;
         let waiter = WaiterId(self.waiter);
-        self.turn(vec![Input::Client { waiter, request }]);
+        self.turn(vec![Input::Client { waiter, credentials, request }]);
         self.replies.remove(&waiter).expect("answered")
     }
 
@@ -261,7 +285,7 @@ fn leadership_stays_with_the_only_member() {
 fn nothing_is_answered_before_its_frame_is_durable() {
     let mut world = World::new();
     let request = Request::Put(PutRequest { key: Bytes::from_static(b"k"), ..PutRequest::default() });
-    let mut inputs = vec![Input::Client { waiter: WaiterId(1), request }];
+    let mut inputs = vec![Input::Client { waiter: WaiterId(1), credentials: Credentials::None, request }];
     world.node.step(world.now, &mut inputs, &mut world.effects);
     let [Effect::Append { through, .. }] = &world.effects.list[..] else {
         panic!("{:?}", world.effects.list)
@@ -284,7 +308,11 @@ fn a_half_applied_delete_holds_up_no_read() {
     }
     let all = || Bytes::from_static(b"\0");
     let delete = DeleteRangeRequest { key: all(), range_end: all(), prev_kv: false };
-    let mut inputs = vec![Input::Client { waiter: WaiterId(1000), request: Request::DeleteRange(delete) }];
+    let mut inputs = vec![Input::Client {
+        waiter: WaiterId(1000),
+        credentials: Credentials::None,
+        request: Request::DeleteRange(delete),
+    }];
     for _ in 0..3 {
         world.node.step(world.now, &mut inputs, &mut world.effects);
         world.perform(&mut inputs);
@@ -292,7 +320,11 @@ fn a_half_applied_delete_holds_up_no_read() {
     assert!(world.node.applier.is_busy());
     // Linearizable: nobody has been told of the delete.
     let request = Request::Range(RangeRequest { key: all(), range_end: all(), ..Default::default() });
-    inputs.push(Input::Client { waiter: WaiterId(1001), request: Request::clone(&request) });
+    inputs.push(Input::Client {
+        waiter: WaiterId(1001),
+        credentials: Credentials::None,
+        request: Request::clone(&request),
+    });
     let mut turns = 0;
     while !world.replies.contains_key(&WaiterId(1001)) {
         turns += 1;

@@ -28,15 +28,7 @@ impl WatchHub {
     ) {
         let watch_id = match self.check_create(stream_id, &create) {
             Ok(watch_id) => watch_id,
-            Err(reason) => {
-                let refused = WatchResponse {
-                    canceled: true,
-                    cancel_reason: reason,
-                    ..created(WatchId(-1), store, raft_term)
-                };
-                self.outlet.push((stream_id, refused));
-                return;
-            }
+            Err(reason) => return self.push_refusal(stream_id, reason, store, raft_term),
         };
         self.next_watcher += 1;
         let id = self.next_watcher;
@@ -69,6 +61,29 @@ impl WatchHub {
         if wants_progress {
             self.schedule_progress(stream_id, now);
         }
+    }
+
+    /// Refuses a watch whose creator may not read its range. A start before time itself is judged first.
+    pub fn refuse(
+        &mut self,
+        stream_id: StreamId,
+        create: &WatchCreate,
+        status: Status,
+        store: &Mvcc,
+        raft_term: u64,
+    ) {
+        self.open_stream(stream_id);
+        let reason = match create.start_revision < 0 {
+            true => Status::Compacted.text(),
+            false => reason_of(status),
+        };
+        self.push_refusal(stream_id, reason, store, raft_term);
+    }
+
+    fn push_refusal(&mut self, stream_id: StreamId, reason: &'static str, store: &Mvcc, raft_term: u64) {
+        let canceled = created(WatchId(-1), store, raft_term);
+        let refused = WatchResponse { canceled: true, cancel_reason: reason, ..canceled };
+        self.outlet.push((stream_id, refused));
     }
 
     /// Checks in etcd's order; the id the watcher gets.
@@ -133,6 +148,19 @@ impl WatchHub {
         }
         self.outlet.retain(|(stream, _)| *stream != stream_id);
         self.progress_asked.retain(|stream| *stream != stream_id);
+    }
+}
+
+/// What a client reads of a refusal; etcd hands on its gRPC error with all that Go says around it.
+/// Source: etcd 3.7.1 server/etcdserver/api/v3rpc/watch.go (recvLoop).
+fn reason_of(status: Status) -> &'static str {
+    match status {
+        Status::InvalidAuthToken => "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token",
+        Status::AuthOldRevision => {
+            "rpc error: code = InvalidArgument desc = etcdserver: revision of auth store is old"
+        }
+        Status::UserEmpty => "rpc error: code = InvalidArgument desc = etcdserver: user name is empty",
+        _ => "rpc error: code = PermissionDenied desc = etcdserver: permission denied",
     }
 }
 

@@ -168,19 +168,15 @@ impl WatchHub {
     /// What a client does on its stream; the first operation opens it.
     pub fn on_op(&mut self, id: StreamId, op: StreamOp, now: Instant, store: &Mvcc, raft_term: u64) {
         self.align(store);
-        let credit_bytes = i64::try_from(self.config.credit_bytes).unwrap_or(i64::MAX);
-        let stream = self.streams.entry(id).or_insert_with(|| Stream {
-            credit_bytes,
-            ids: BTreeMap::new(),
-            next_auto_id: 0,
-            blocked: Vec::new(),
-            progress_at: None,
-        });
+        self.open_stream(id);
         match op {
+            // Whose it is has been judged by then.
+            StreamOp::Open { .. } => {}
             StreamOp::Create(create) => self.create(id, create, now, store, raft_term),
             StreamOp::Cancel { watch_id } => self.cancel(id, watch_id, store, raft_term),
             StreamOp::Progress => self.progress_asked.push(id),
             StreamOp::Credit { bytes } => {
+                let stream = self.streams.get_mut(&id).expect("opened above");
                 stream.credit_bytes = stream.credit_bytes.saturating_add_unsigned(bytes);
                 if stream.credit_bytes > 0 {
                     self.runnable.extend(stream.blocked.drain(..));
@@ -188,6 +184,18 @@ impl WatchHub {
             }
             StreamOp::Close => self.close(id),
         }
+    }
+
+    /// Sees to it that there is a stream of this id.
+    fn open_stream(&mut self, id: StreamId) {
+        let credit_bytes = i64::try_from(self.config.credit_bytes).unwrap_or(i64::MAX);
+        self.streams.entry(id).or_insert_with(|| Stream {
+            credit_bytes,
+            ids: BTreeMap::new(),
+            next_auto_id: 0,
+            blocked: Vec::new(),
+            progress_at: None,
+        });
     }
 
     /// One bounded pass: what waits in the outlet, events for synced watchers, catch-up of lagging ones,

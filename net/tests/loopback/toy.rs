@@ -218,7 +218,7 @@ impl Toy {
                 self.send(stream, WatchResponse { canceled: true, ..self.response(*watch_id) });
             }
             StreamOp::Progress => self.send(stream, self.response(WatchId(-1))),
-            StreamOp::Credit { .. } => {}
+            StreamOp::Open { .. } | StreamOp::Credit { .. } => {}
             StreamOp::Close => {
                 self.watchers.retain(|&(of, ..)| of != stream);
                 self.outs.remove(&stream);

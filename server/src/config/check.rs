@@ -17,6 +17,7 @@ const ELECTION_MS_MAX: u64 = 50_000;
 const QUOTA_BYTES_DEFAULT: u64 = 2 << 30;
 const QUOTA_BYTES_SUGGESTED_MAX: u64 = 8 << 30;
 const REQUEST_BYTES_SUGGESTED_MAX: u64 = 10 << 20;
+const AUTH_TOKEN_TTL_DEFAULT: Duration = Duration::from_secs(300);
 const PROGRESS_NOTIFY_DEFAULT: Duration = Duration::from_secs(600);
 const WARNING_UNARY_DEFAULT: Duration = Duration::from_millis(300);
 
@@ -70,6 +71,8 @@ pub fn resolve(
         election_timeout,
         initial_election_tick_advance: settings.bool("initial-election-tick-advance"),
         pre_vote: settings.bool("pre-vote"),
+        bcrypt_cost: u32::try_from(settings.uint("bcrypt-cost")).unwrap_or(u32::MAX),
+        auth_token_ttl: auth_token_ttl(settings),
         strict_reconfig_check: settings.bool("strict-reconfig-check"),
         max_learners: check_max_learners(settings)?,
         force_new_cluster: settings.bool("force-new-cluster"),
@@ -102,6 +105,14 @@ pub fn resolve(
         warnings,
         notes,
     })
+}
+
+/// How long a simple token lives; 0 means the default, as in etcd.
+fn auth_token_ttl(settings: &Settings) -> Duration {
+    match settings.uint("auth-token-ttl") {
+        0 => AUTH_TOKEN_TTL_DEFAULT,
+        seconds => Duration::from_secs(seconds),
+    }
 }
 
 /// Refuses what is not built and warns of what has no meaning, by the table alone.

@@ -211,9 +211,9 @@ pub const FLAGS: &[Flag] = flags! {
     Auth: {
         "auth-token" Text, "simple", NotYet;
             "Kind of authentication token, simple or jwt, with its options."
-        "bcrypt-cost" Uint, "10", NotYet;
+        "bcrypt-cost" Uint, "10", Built;
             "Cost of the bcrypt hash of passwords, 4 to 31."
-        "auth-token-ttl" Uint, "300", NotYet;
+        "auth-token-ttl" Uint, "300", Built;
             "Seconds that a simple token lives."
     }
     Monitoring: {

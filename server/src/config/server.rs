@@ -46,6 +46,10 @@ pub struct ServerConfig {
     pub initial_election_tick_advance: bool,
     /// `--pre-vote`
     pub pre_vote: bool,
+    /// `--bcrypt-cost`
+    pub bcrypt_cost: u32,
+    /// `--auth-token-ttl`
+    pub auth_token_ttl: Duration,
     /// `--strict-reconfig-check`
     pub strict_reconfig_check: bool,
     /// `--max-learners`

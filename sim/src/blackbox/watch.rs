@@ -71,7 +71,7 @@ impl Walk {
         match op {
             StreamOp::Create(create) => self.creates.push_back(create.clone()),
             StreamOp::Progress => self.progress_asked += 1,
-            StreamOp::Cancel { .. } | StreamOp::Credit { .. } | StreamOp::Close => {}
+            StreamOp::Cancel { .. } | StreamOp::Open { .. } | StreamOp::Credit { .. } | StreamOp::Close => {}
         }
     }
 

@@ -143,7 +143,7 @@ impl Walk<'_> {
             StreamOp::Create(create) => self.controls.push_back(Control::Create(create.clone(), at)),
             StreamOp::Cancel { watch_id } => self.controls.push_back(Control::Cancel(*watch_id)),
             StreamOp::Progress => self.progress_asked += 1,
-            StreamOp::Credit { .. } | StreamOp::Close => {}
+            StreamOp::Open { .. } | StreamOp::Credit { .. } | StreamOp::Close => {}
         }
     }
 

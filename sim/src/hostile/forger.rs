@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use holdfast_core::base::{LeaseId, LogIndex, MemberId, Term};
 use holdfast_core::boundary::CheckpointStep;
-use holdfast_core::command::{Action, Command, CommandHeader, RequestId};
+use holdfast_core::command::{Action, AuthChange, Command, CommandHeader, RequestId};
 use holdfast_core::conf::{ConfChangeKind, ConfCommand};
 use holdfast_core::node::Gauges;
 use holdfast_core::peer::{Answer, PeerMessage, Proposal, Question, SnapshotPiece};
-use holdfast_core::request::{Member, PutRequest};
+use holdfast_core::request::{Identity as Somebody, Member, PutRequest, Secret};
 use holdfast_core::snapshot::SnapshotRun;
 use holdfast_core::state::State;
 use holdfast_core::status::Status;
@@ -204,7 +204,8 @@ impl Forger {
         let id = RequestId { member, epoch: self.epoch(), counter: self.small() };
         let header = CommandHeader { id, ..CommandHeader::default() };
         let key = Bytes::from(vec![b'a' + self.rng.below(4) as u8]);
-        let action = match self.rng.below(6) {
+        let name = if self.rng.chance(0.5) { "root".to_owned() } else { String::new() };
+        let action = match self.rng.below(9) {
             0 => Action::LeaseGrant { id: LeaseId(self.small() as i64), ttl: 5 },
             1 => Action::LeaseRevoke { id: LeaseId(self.small() as i64) },
             2 => Action::LeaseExpire {
@@ -213,6 +214,14 @@ impl Forger {
                 term: Term(self.term()),
             },
             3 => Action::Compact { revision: self.number() as i64 },
+            // No role is granted to anybody: auth stays off, and what comes after is answered.
+            4 => Action::Auth(AuthChange::UserAdd {
+                name,
+                password_hash: Secret(self.garbage()),
+                no_password: self.rng.chance(0.5),
+            }),
+            5 => Action::Auth(AuthChange::Enable),
+            6 => Action::Authenticate { user: name, token_prefix: Secret(self.garbage()) },
             _ => Action::Put(PutRequest { key, value: self.garbage(), ..PutRequest::default() }),
         };
         Command { header, action }.encode()
@@ -235,12 +244,19 @@ impl Forger {
 
     fn question(&mut self) -> Question {
         let lease = LeaseId(self.small() as i64);
+        let identity = self.somebody();
         match self.rng.below(4) {
             0 => Question::ReadIndex,
-            1 => Question::KeepAlive { id: lease },
-            2 => Question::TimeToLive { id: lease, keys: self.rng.chance(0.5) },
-            _ => Question::Promote { id: *self.rng.pick(&self.others) },
+            1 => Question::KeepAlive { id: lease, identity },
+            2 => Question::TimeToLive { id: lease, keys: self.rng.chance(0.5), identity },
+            _ => Question::Promote { id: *self.rng.pick(&self.others), identity },
         }
+    }
+
+    fn somebody(&mut self) -> Option<Somebody> {
+        let auth_revision = self.rng.chance(0.5).then(|| self.number());
+        let user = if self.rng.chance(0.5) { "root".to_owned() } else { String::new() };
+        self.rng.chance(0.5).then_some(Somebody { user, auth_revision })
     }
 
     fn answer(&mut self) -> Answer {

@@ -18,7 +18,9 @@ use holdfast_core::members::Bootstrap;
 use holdfast_core::node::{Boot, Config, Node, Start};
 use holdfast_core::peer::{Answer, PeerMessage};
 use holdfast_core::recover;
-use holdfast_core::request::{LeaseGrantRequest, Member, PutRequest, RangeRequest, Request, Response};
+use holdfast_core::request::{
+    Credentials, LeaseGrantRequest, Member, PutRequest, RangeRequest, Request, Response,
+};
 use holdfast_core::status::Status;
 use holdfast_core::wal::{Identity, Layout};
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
@@ -337,7 +339,11 @@ impl Victim {
 
     fn ask(&mut self, request: Request) {
         self.waiter += 1;
-        self.inputs.push(Input::Client { waiter: WaiterId(self.waiter), request });
+        self.inputs.push(Input::Client {
+            waiter: WaiterId(self.waiter),
+            credentials: Credentials::None,
+            request,
+        });
     }
 
     fn ask_something(&mut self, rng: &mut Rng) {

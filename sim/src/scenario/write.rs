@@ -296,6 +296,7 @@ fn expectation(expect: &Expect) -> String {
 
 fn stream_op(op: &StreamOp, mut fields: Fields) -> String {
     let name = match op {
+        StreamOp::Open { .. } => unreachable!("no client says who it is"),
         StreamOp::Create(create) => {
             watch(create, &mut fields);
             "create"

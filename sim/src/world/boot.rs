@@ -56,6 +56,7 @@ pub fn config(plan: &Plan, m: usize) -> Config {
         election_ticks: plan.election_ticks,
         pre_vote: true,
         watch_progress_ns: plan.watch_progress_ns,
+        auth_token_ttl_ns: 300 * SECOND,
         admit: AdmitConfig {
             limits: RequestLimits::default(),
             request_bytes_max: 1_572_864,

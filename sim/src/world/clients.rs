@@ -2,7 +2,7 @@
 
 use holdfast_core::base::WaiterId;
 use holdfast_core::boundary::Input;
-use holdfast_core::request::{Request, Response};
+use holdfast_core::request::{Credentials, Request, Response};
 use holdfast_core::status::Status;
 
 use super::event::Event;
@@ -114,7 +114,7 @@ impl World {
                     _ => {}
                 }
             }
-            self.give(m, Input::Client { waiter, request });
+            self.give(m, Input::Client { waiter, credentials: Credentials::None, request });
         }
     }
 

@@ -482,5 +482,6 @@ fn decree(action: Action) -> Decree {
         }
         Action::Alarm { activate: true, alarm: Alarm::NoSpace, .. } => return Decree::NoSpace,
         Action::Alarm { .. } | Action::Publish { .. } => return Decree::Nothing,
+        Action::Auth(_) | Action::Authenticate { .. } => unreachable!("no client asks for it"),
     })
 }

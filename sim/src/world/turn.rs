@@ -231,6 +231,9 @@ impl World {
                 self.on_deliver(m, stream, response, applied);
             }
             Effect::Send { to, message } => self.on_send(m, to, message),
+            Effect::HashPassword { .. } | Effect::CheckPassword { .. } => {
+                unreachable!("no client has a password")
+            }
             Effect::Connect { member, .. } => process.disconnected.retain(|known| *known != member),
             Effect::Disconnect { member } => process.disconnected.push(member),
             Effect::Note(note) => self.observe_note(m, &note),

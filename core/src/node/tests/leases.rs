@@ -140,7 +140,7 @@ fn a_renewal_is_answered_when_the_log_has_forgotten_what_was_left() {
     world.grant(7, 900);
     world.pass(300 * SECOND);
     let waiter = WaiterId(1000);
-    let mut inputs = vec![Input::Client { waiter, request: keep_alive(7) }];
+    let mut inputs = vec![Input::Client { waiter, credentials: Credentials::None, request: keep_alive(7) }];
     // Turns without a disk that reports: the reset is in an append, and the answer waits for it.
     let mut last = None;
     for _ in 0..5 {

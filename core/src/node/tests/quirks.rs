@@ -79,7 +79,8 @@ fn q30_hash_kv_at_a_revision_does_not_depend_on_how_far_removal_and_defragmentat
     // The other one has only just been told to compact: its old revisions are still there.
     behind.waiter += 1;
     let request = Request::Compact(CompactRequest { revision: 30, physical: false });
-    let mut inputs = vec![Input::Client { waiter: WaiterId(behind.waiter), request }];
+    let mut inputs =
+        vec![Input::Client { waiter: WaiterId(behind.waiter), credentials: Credentials::None, request }];
     behind.node.limits.work_max = 3;
     behind.node.step(behind.now, &mut inputs, &mut behind.effects);
     behind.perform(&mut inputs);
@@ -180,7 +181,11 @@ fn q52_list_of_leases_needs_nobody_else() {
     let mut world = World::new();
     world.granted_ttl(7, 60);
     // A quorum of one is this member's disk; it hangs.
-    let mut inputs = vec![Input::Client { waiter: WaiterId(100), request: leased("a", 7) }];
+    let mut inputs = vec![Input::Client {
+        waiter: WaiterId(100),
+        credentials: Credentials::None,
+        request: leased("a", 7),
+    }];
     world.node.step(world.now, &mut inputs, &mut world.effects);
     assert!(matches!(&world.effects.list[..], [Effect::Append { .. }]));
     let Ok(Response::LeaseLeases { ids, .. }) = world.ask(Request::LeaseLeases) else {
