@@ -6,9 +6,10 @@
 use holdfast_core::boundary::{StreamOp, WatchResponse};
 use holdfast_core::command::RequestId;
 use holdfast_core::raft::Payload;
-use holdfast_core::request::{Request, Response};
+use holdfast_core::request::{Credentials, Request, Response};
 use holdfast_core::status::Status;
 
+use crate::oracle::auth::By;
 use crate::oracle::model::Decree;
 
 /// When something happened.
@@ -39,6 +40,8 @@ pub struct Op {
     pub member: usize,
     /// Index into `History::lives`: the life it was sent to.
     pub life: usize,
+    /// Who the client says it is.
+    pub credentials: Credentials,
     pub request: Request,
     /// When the client sent it.
     pub call: Moment,
@@ -95,6 +98,8 @@ pub struct LogEntry {
     /// Who proposed it; `None` for entries of raft's own.
     pub id: Option<RequestId>,
     pub decree: Decree,
+    /// Who asked for it, as its proposer knew.
+    pub by: By,
     /// As the core reads it, for a replay.
     pub payload: Payload,
     /// The life that proposed it; for entries of raft's own, the life that applied it first.

@@ -84,6 +84,28 @@ marks! {
     NoSpaceOnOne,
     /// A member refused what no correct member says.
     LieRefused,
+    /// An entry was refused since users or roles had changed behind its proposal.
+    AuthRevisionOld,
+    /// A login was overtaken by a change and looked at its password again.
+    LoginRetried,
+    /// A login got its token, was refused.
+    LoginDone,
+    LoginRefused,
+    /// A token was refused.
+    TokenRefused,
+    /// A request was denied, by its kind: put, delete, txn, range, lease, admin's.
+    PutDenied,
+    DeleteDenied,
+    TxnDenied,
+    RangeDenied,
+    LeaseDenied,
+    AdminDenied,
+    /// A watch was denied.
+    WatchDenied,
+    /// A member took over a snapshot while auth was on.
+    SnapshotUnderAuth,
+    /// A lease ran out while auth was on.
+    LeaseExpiredUnderAuth,
     /// A request without an answer took effect, and one did not.
     UnknownDone,
     UnknownLost,

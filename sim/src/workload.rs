@@ -1,5 +1,9 @@
 //! The workload: what clients ask, drawn so that requests get in each other's way.
 
+mod auth;
+
+pub use auth::{Guests, root};
+
 use bytes::Bytes;
 use holdfast_core::base::LeaseId;
 use holdfast_core::boundary::{StreamOp, WatchCreate};
@@ -425,6 +429,11 @@ impl Workload {
             progress_notify: true,
             ..WatchCreate::default()
         }
+    }
+
+    /// The keys that requests are about.
+    pub fn keys(&self) -> &[Bytes] {
+        &self.keys
     }
 
     /// Highest revision that an answer has told of.

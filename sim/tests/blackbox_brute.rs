@@ -119,6 +119,7 @@ impl Tiny {
             client: 0,
             member: 0,
             life: 0,
+            credentials: Default::default(),
             request,
             call,
             arrived: None,
@@ -215,7 +216,15 @@ impl Tiny {
         let counter = self.history.log.len() as u64 + 1;
         let id = Some(RequestId { member: MemberId(1), epoch: 1, counter });
         let expected = self.model.apply(1, &decree);
-        self.history.log.push(LogEntry { term: 1, id, decree, payload: Payload::Empty, life: 0, seen });
+        self.history.log.push(LogEntry {
+            term: 1,
+            id,
+            decree,
+            by: Default::default(),
+            payload: Payload::Empty,
+            life: 0,
+            seen,
+        });
         expected.map(|expected| expected.result)
     }
 

@@ -37,7 +37,7 @@ const WORLD: &str =
     "fires only on a core or a world that is wrong in itself: mutants are its canaries (docs/mutants.md)";
 
 /// Checks outside of the black-box checker; its own are `CHECKS`, and fire below.
-const TABLE: [(&str, Canary); 31] = [
+const TABLE: [(&str, Canary); 33] = [
     ("append", Canary::Nothing(WORLD)),
     ("assert", Canary::Nothing("any panic of the core")),
     ("busy", Canary::Lie(Lie::Sleepless)),
@@ -48,6 +48,7 @@ const TABLE: [(&str, Canary); 31] = [
     ("expect", Canary::Script),
     ("halt", Canary::Nothing(WORLD)),
     ("hash_kv", Canary::Corruption),
+    ("identity", Canary::Corruption),
     ("lease_checkpoint", Canary::Corruption),
     ("lease_early", Canary::Corruption),
     ("lease_late", Canary::Corruption),
@@ -56,6 +57,7 @@ const TABLE: [(&str, Canary); 31] = [
     ("memory", Canary::Lie(Lie::CreditUnseen)),
     ("no_progress", Canary::Here),
     ("peer", Canary::Nothing(WORLD)),
+    ("permission", Canary::Corruption),
     ("raft", Canary::Nothing(WORLD)),
     ("read", Canary::Corruption),
     ("real_time", Canary::Corruption),

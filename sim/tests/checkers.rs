@@ -4,12 +4,12 @@ use std::sync::{Arc, OnceLock};
 
 use holdfast_core::base::WatchId;
 use holdfast_core::boundary::WatchResponse;
-use holdfast_core::request::{Request, Response};
+use holdfast_core::request::{AuthRequest, Request, Response, Secret};
 use holdfast_core::status::Status;
 use holdfast_sim::check::{Truth, check};
 use holdfast_sim::history::{Answer, History, Op, Passed};
 use holdfast_sim::oracle::model::Decree;
-use holdfast_sim::plan::{Plan, Profile};
+use holdfast_sim::plan::{AuthPlan, Plan, Profile};
 use holdfast_sim::rng::{Rng, derive};
 use holdfast_sim::world::World;
 
@@ -33,11 +33,35 @@ fn histories() -> &'static [History] {
     })
 }
 
+/// The same with users and roles.
+fn guarded() -> &'static [History] {
+    static GUARDED_MADE: OnceLock<Vec<History>> = OnceLock::new();
+    GUARDED_MADE.get_or_init(|| {
+        let made: Vec<History> = (0..HISTORIES)
+            .map(|n| {
+                let mut plan = Plan::draw(derive(78, n), Profile::Calm);
+                (plan.ops_max, plan.auth) = (400, Some(AuthPlan { share: 0.2 }));
+                World::new(plan, false).run().history
+            })
+            .collect();
+        made.iter().for_each(|history| assert_eq!(check(history).map(|_| ()), Ok(())));
+        made
+    })
+}
+
 /// Changes each history where `change` finds something to change; at least some must be, and each of these
 /// must be refused by one of `checks`.
-fn refused(checks: &[&str], mut change: impl FnMut(&mut History, &mut Rng) -> bool) {
+fn refused(checks: &[&str], change: impl FnMut(&mut History, &mut Rng) -> bool) {
+    refused_of(histories(), checks, change);
+}
+
+fn refused_of(
+    histories: &[History],
+    checks: &[&str],
+    mut change: impl FnMut(&mut History, &mut Rng) -> bool,
+) {
     let mut changed = 0;
-    for (n, good) in histories().iter().enumerate() {
+    for (n, good) in histories.iter().enumerate() {
         let mut bad = good.clone();
         if !change(&mut bad, &mut Rng::new(n as u64)) {
             continue;
@@ -275,6 +299,7 @@ fn lease_that_ends_early_or_never_is_found() {
             client: 0,
             member: history.lives[entry.life].member,
             life: entry.life,
+            credentials: Default::default(),
             request,
             call: at(seq),
             arrived: Some(at(seq + 1)),
@@ -490,4 +515,41 @@ fn wrong_control_answers_are_found() {
         |response| response.created && response.canceled && !response.cancel_reason.is_empty(),
         |response| response.cancel_reason = "",
     );
+}
+
+#[test]
+fn login_by_another_word_is_found() {
+    refused_of(guarded(), &["identity"], |history, rng| {
+        let is_login = |op: &Op, answer: &Answer| {
+            matches!(op.request, Request::Auth(AuthRequest::Authenticate { .. })) && answer.result.is_ok()
+        };
+        let Some(op) = some_op(history, rng, is_login) else { return false };
+        if let Request::Auth(AuthRequest::Authenticate { password, .. }) = &mut op.request {
+            *password = Secret::new("another");
+        }
+        true
+    });
+}
+
+#[test]
+fn right_that_was_denied_and_one_that_was_given_for_nothing_are_found() {
+    let is_range = |op: &Op| matches!(&op.request, Request::Range(range) if !range.key.is_empty());
+    refused_of(guarded(), &["permission"], |history, rng| {
+        let root = history.ops[0].credentials.clone();
+        let is_roots =
+            |op: &Op, answer: &Answer| is_range(op) && op.credentials == root && answer.result.is_ok();
+        let Some(op) = some_op(history, rng, is_roots) else { return false };
+        *result(op) = Err(Status::PermissionDenied);
+        true
+    });
+    refused_of(guarded(), &["read"], |history, rng| {
+        let truth = Truth::of(history);
+        let is_denied =
+            |op: &Op, answer: &Answer| is_range(op) && answer.result == Err(Status::PermissionDenied);
+        let Some(op) = some_op(history, rng, is_denied) else { return false };
+        let Request::Range(range) = op.request.clone() else { unreachable!("tested above") };
+        let applied = op.answer.as_ref().expect("chosen for its answer").applied as usize;
+        *result(op) = truth.model.at(applied).range(&range).result;
+        true
+    });
 }

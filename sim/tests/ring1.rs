@@ -7,7 +7,7 @@ use holdfast_sim::plan::Profile;
 use holdfast_sim::run::{Farm, Harvest};
 
 /// Seeds of each profile; `HOLDFAST_SIM_SEEDS` gives another number for all of them together.
-const SEEDS: [(Profile, u64); 13] = [
+const SEEDS: [(Profile, u64); 14] = [
     (Profile::Standard, 350),
     (Profile::AimedCrashes, 300),
     (Profile::SlowDisk, 100),
@@ -21,6 +21,7 @@ const SEEDS: [(Profile, u64); 13] = [
     (Profile::PowerLoss, 100),
     (Profile::LeaderIsolation, 150),
     (Profile::Laggards, 100),
+    (Profile::Auth, 200),
 ];
 
 /// A number from the environment; decimal, or hexadecimal with 0x.

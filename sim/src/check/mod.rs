@@ -6,6 +6,7 @@
 //! members agree on, a history that passes is strictly serializable: the log with the reads slotted in is
 //! the witness.
 
+pub mod auth;
 pub mod lease;
 pub mod matching;
 pub mod order;
@@ -16,7 +17,7 @@ use crate::oracle::expect::Expected;
 use crate::oracle::model::{Decree, Model};
 
 /// Every check of ring 1 by its name, here and in `world`.
-pub const NAMES: [&str; 31] = [
+pub const NAMES: [&str; 33] = [
     "append",
     "assert",
     "busy",
@@ -27,6 +28,7 @@ pub const NAMES: [&str; 31] = [
     "expect",
     "halt",
     "hash_kv",
+    "identity",
     "lease_checkpoint",
     "lease_early",
     "lease_late",
@@ -35,6 +37,7 @@ pub const NAMES: [&str; 31] = [
     "memory",
     "no_progress",
     "peer",
+    "permission",
     "raft",
     "read",
     "real_time",
@@ -71,6 +74,8 @@ pub struct Checked {
     pub silences: u64,
     pub leases: u64,
     pub digests: u64,
+    /// Requests and watches that were judged by who asked.
+    pub judged: u64,
     /// Requests without an answer that are in the log after all, and those that are not.
     pub unknown_done: u64,
     pub unknown_lost: u64,
@@ -86,6 +91,7 @@ impl Checked {
         self.silences += other.silences;
         self.leases += other.leases;
         self.digests += other.digests;
+        self.judged += other.judged;
         self.unknown_done += other.unknown_done;
         self.unknown_lost += other.unknown_lost;
     }
@@ -115,7 +121,7 @@ impl Truth {
                 is_old || !seen.insert(id)
             });
             let decree = if is_repeat { &Decree::Nothing } else { &entry.decree };
-            expected.push(model.apply(entry.term, decree));
+            expected.push(model.apply_by(entry.term, &entry.by, decree));
             repeats.push(is_repeat);
         }
         Truth { model, expected, repeats }
@@ -129,7 +135,8 @@ pub fn check(history: &History) -> Result<Checked, Violation> {
     check_digests(history, &mut checked)?;
     let matched = matching::find(history, &truth, &mut checked)?;
     let floors = order::check(history, &truth, &matched.places, &mut checked)?;
-    lease::check(history, &truth, &matched, &floors, &mut checked)?;
+    auth::check(history, &truth, &matched.places, &floors.own, &mut checked)?;
+    lease::check(history, &truth, &matched, &floors.all, &mut checked)?;
     watch::check(history, &truth, &mut checked)?;
     Ok(checked)
 }

@@ -4,12 +4,13 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use holdfast_core::base::LeaseId;
-use holdfast_core::request::{Header, Request, RequestOp, Response};
+use holdfast_core::request::{AuthRequest, Header, RangeRequest, Request, RequestOp, Response};
 use holdfast_core::status::Status;
 
 use super::matching::{Places, goes_through_log, is_overload, is_unknown};
-use super::{Checked, Truth, Violation};
+use super::{Checked, Truth, Violation, auth};
 use crate::history::{Answer, History, Op, Passed};
+use crate::oracle::auth::By;
 use crate::oracle::model::{Model, View, is_read_only};
 use crate::oracle::refuse::static_refusal;
 use crate::told;
@@ -27,13 +28,13 @@ enum Event {
 
 /// Sweeps all calls and returns in order. The *floor* of an op is the furthest place that anything
 /// returned before its call had: the op must lie at or behind it. Each read takes the first place that
-/// fits, which is the best choice for all that come later: their floors only rise. The floors.
+/// fits, which is the best choice for all that come later: their floors only rise.
 pub fn check(
     history: &History,
     truth: &Truth,
     places: &Places,
     checked: &mut Checked,
-) -> Result<Vec<usize>, Violation> {
+) -> Result<Floors, Violation> {
     let mut events = Vec::with_capacity(2 * history.ops.len());
     for (o, op) in history.ops.iter().enumerate() {
         events.push((op.call.seq, Event::Call(o)));
@@ -96,7 +97,13 @@ pub fn check(
             }
         }
     }
-    Ok(floors)
+    Ok(Floors { all: floors, own: own_floors })
+}
+
+/// How far everybody had got when each op was asked, and how far the life that was asked.
+pub struct Floors {
+    pub all: Vec<usize>,
+    pub own: Vec<usize>,
 }
 
 /// How far an op must see at least.
@@ -156,21 +163,10 @@ fn place_of_read(
     floor: Floor,
     checked: &mut Checked,
 ) -> Result<usize, Violation> {
+    if let Some(place) = place_of_refused(history, truth, op, answer, floor, checked) {
+        return place;
+    }
     let broken = |check, what: String| Err(Violation { check, what, at: answer.at });
-    if let Some(status) = static_refusal(&op.request, history.terms.txn_ops_max) {
-        checked.refusals += 1;
-        return match answer.result {
-            Err(got) if got == status => Ok(NOWHERE),
-            // The quota is judged before the form (WR-0).
-            Err(Status::NoSpace) if may_be_unknown(history, op, Status::NoSpace) => Ok(NOWHERE),
-            ref got => broken("refusal", format!("{:?} must be refused {status:?}: {got:?}", op.request)),
-        };
-    }
-    if let Err(status) = &answer.result
-        && (is_overload(*status) || (is_unknown(*status) && may_be_unknown(history, op, *status)))
-    {
-        return Ok(NOWHERE);
-    }
     if goes_through_log(&op.request) {
         return broken("write", format!("{:?} was answered {:?} for nothing", op.request, answer.result));
     }
@@ -179,7 +175,7 @@ fn place_of_read(
     if is_asked_of_leader(&op.request) {
         return place_of_question(truth, op, answer, floor, last);
     }
-    let floor = floor.all;
+    let (floor, own) = (floor.all, floor.own);
     if floor > last {
         let asked = told::request(&op.request);
         let what = format!("m{} answers {asked}: entry {floor} was acknowledged, it is at {last}", op.member);
@@ -201,7 +197,9 @@ fn place_of_read(
             format!("m{} answers {asked} at revision {at}: {got}; revision {now} had been seen", op.member);
         return broken("read", what);
     }
-    let found = (low..=high).find(|place| fits(&truth.model.at(*place), op, &answer.result));
+    let found = (low..=high).find(|place| {
+        is_let_in(&truth.model, *place, op, own) && fits(&truth.model, *place, op, &answer.result)
+    });
     found.map_or_else(
         || {
             let expected = predicted(&truth.model.at(low), op);
@@ -209,6 +207,75 @@ fn place_of_read(
         },
         Ok,
     )
+}
+
+/// The same of one that is or must be refused: by form, for load, or for want of rights. `None`: it is none of these.
+fn place_of_refused(
+    history: &History,
+    truth: &Truth,
+    op: &Op,
+    answer: &Answer,
+    floor: Floor,
+    checked: &mut Checked,
+) -> Option<Result<usize, Violation>> {
+    if let Some(status) = static_refusal(&op.request, history.terms.txn_ops_max) {
+        checked.refusals += 1;
+        return Some(match answer.result {
+            Err(got) if got == status => Ok(NOWHERE),
+            // Of a lease's TTL nobody hears who has no name.
+            Err(got) if status == Status::LeaseTtlTooLarge && auth::is_refusal(got) => {
+                place_of_refusal(truth, op, answer, floor)
+            }
+            // The quota is judged before the form (WR-0).
+            Err(Status::NoSpace) if may_be_unknown(history, op, Status::NoSpace) => Ok(NOWHERE),
+            ref got => {
+                let what = format!("{:?} must be refused {status:?}: {got:?}", op.request);
+                Err(Violation { check: "refusal", what, at: answer.at })
+            }
+        });
+    }
+    let Err(status) = &answer.result else { return None };
+    if is_overload(*status) || (is_unknown(*status) && may_be_unknown(history, op, *status)) {
+        return Some(Ok(NOWHERE));
+    }
+    if auth::is_refusal(*status) && (!goes_through_log(&op.request) || auth::is_refused_early(op)) {
+        checked.refusals += 1;
+        return Some(place_of_refusal(truth, op, answer, floor));
+    }
+    None
+}
+
+/// Whether whoever asks has the right to at a place.
+fn is_let_in(model: &Model, place: usize, op: &Op, own_floor: usize) -> bool {
+    let is_on = |place: usize| model.accounts_at(place).is_on;
+    // Nobody looked at the credentials while auth was off; some things anybody may ask.
+    let as_nobody = || model.at(place).refusal(&By::default(), &op.request).is_none();
+    !is_on(place)
+        || (as_nobody() && (own_floor..=place).any(|place| !is_on(place)))
+        || (auth::may_be_known(model, &op.credentials, own_floor)
+            && auth::refusal_at(model, place, &op.credentials, &op.request).is_none())
+}
+
+/// The place of a refusal for want of rights: somewhere between what must have been seen and what can have been.
+fn place_of_refusal(truth: &Truth, op: &Op, answer: &Answer, floor: Floor) -> Result<usize, Violation> {
+    let model = &truth.model;
+    let status = answer.result.as_ref().expect_err("a refusal");
+    let is_login = matches!(op.request, Request::Auth(AuthRequest::Authenticate { .. }));
+    // A member judges by what it has itself what it does not propose, and every token.
+    let is_own = (goes_through_log(&op.request) && !is_login) || *status == Status::InvalidAuthToken;
+    let low = if is_own { floor.own } else { floor.all };
+    let high = match is_asked_of_leader(&op.request) {
+        true => model.position().min(answer.decided as usize),
+        false => model.position().min(answer.applied as usize),
+    };
+    let place = auth::place_of_refusal(model, op, *status, low..=high, floor.own);
+    place.ok_or_else(|| {
+        let what = format!(
+            "{:?} by {:?} was refused {status:?}, which is right nowhere from entry {low} to {high}",
+            op.request, op.credentials
+        );
+        Violation { check: "permission", what, at: answer.at }
+    })
 }
 
 /// The place of a question about a lease: somewhere between what was acknowledged when it was asked and
@@ -230,12 +297,15 @@ fn place_of_question(
     };
     let found = match (&op.request, &answer.result) {
         (Request::LeaseKeepAlive { id }, Ok(Response::LeaseKeepAlive { header, id: answered, ttl })) => {
-            let is_there = |place: &usize| *ttl == model.at(*place).lease(*id).unwrap_or(0);
+            let is_there = |place: &usize| {
+                *ttl == model.at(*place).lease(*id).unwrap_or(0) && is_let_in(model, *place, op, floor.own)
+            };
             let right = id == answered && header_fits(header);
             right.then(|| (floor.all..=end).find(is_there)).flatten()
         }
         (Request::LeaseTimeToLive { id, .. }, Ok(got @ Response::LeaseTimeToLive { header, .. })) => {
-            let right = header_fits(header) && floor.all <= end;
+            let is_let_in = (floor.all..=end).any(|place| is_let_in(model, place, op, floor.own));
+            let right = header_fits(header) && floor.all <= end && is_let_in;
             (right && time_to_live_fits(model, floor.all..=end, *id, op, got)).then_some(floor.all)
         }
         _ => None,
@@ -253,7 +323,8 @@ fn may_be_unknown(history: &History, op: &Op, status: Status) -> bool {
 }
 
 /// Whether `got` is right at this place.
-fn fits(view: &View<'_>, op: &Op, got: &Result<Response, Status>) -> bool {
+fn fits(model: &Model, place: usize, op: &Op, got: &Result<Response, Status>) -> bool {
+    let view = &model.at(place);
     match (&op.request, got) {
         (Request::Range(request), _) => view.range(request).agrees(&op.request, got),
         (Request::Txn(request), _) if is_read_only(request) => {
@@ -285,6 +356,7 @@ fn fits(view: &View<'_>, op: &Op, got: &Result<Response, Status>) -> bool {
             Request::AlarmList { .. } | Request::MemberList { .. } | Request::Hash | Request::Defragment,
             got,
         ) => got.is_ok(),
+        (Request::Auth(_), Ok(got)) => auth::question_fits(model, place, op, got),
         _ => false,
     }
 }
@@ -311,7 +383,13 @@ fn time_to_live_fits(
     let is_true = |key: &Bytes| attached.iter().any(|at| at.contains(key));
     let is_whole =
         attached[0].iter().all(|key| keys.contains(key) || attached.iter().any(|at| !at.contains(key)));
-    span.clone().any(|place| model.at(place).lease(asked) == Some(*granted_ttl))
+    // Each key was shown to somebody who might read it.
+    let is_shown = |key: &Bytes| {
+        let request = Request::Range(RangeRequest { key: key.clone(), ..RangeRequest::default() });
+        span.clone().any(|place| auth::refusal_at(model, place, &op.credentials, &request).is_none())
+    };
+    keys.iter().all(is_shown)
+        && span.clone().any(|place| model.at(place).lease(asked) == Some(*granted_ttl))
         && (!wants_keys || (keys.iter().all(is_true) && is_whole))
 }
 

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use holdfast_core::base::{KeyRange, WatchId};
 use holdfast_core::boundary::{Event, EventKind, StreamOp, WatchCreate, WatchResponse};
+use holdfast_core::request::{Credentials, RangeRequest, Request};
+use holdfast_core::status::Status;
 
-use super::{Checked, Truth, Violation};
+use super::{Checked, Truth, Violation, auth};
 use crate::history::{History, Moment, Passed, Stream};
 use crate::oracle::model::View;
 use crate::oracle::store::{Change, Store};
@@ -14,6 +16,16 @@ use crate::oracle::store::{Change, Store};
 const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
 const DUPLICATE_ID: &str = "mvcc: duplicate watch ID provided on the WatchStream";
 const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
+/// What is refused for want of rights, and how clients read it.
+const RIGHTS: [(Status, &str); 4] = [
+    (Status::UserEmpty, "rpc error: code = InvalidArgument desc = etcdserver: user name is empty"),
+    (
+        Status::AuthOldRevision,
+        "rpc error: code = InvalidArgument desc = etcdserver: revision of auth store is old",
+    ),
+    (Status::InvalidAuthToken, "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token"),
+    (Status::PermissionDenied, "rpc error: code = PermissionDenied desc = etcdserver: permission denied"),
+];
 
 /// A watcher as its client knows it.
 struct Watcher {
@@ -36,6 +48,7 @@ enum Control {
 /// A stream being walked.
 struct Walk<'a> {
     truth: &'a Truth,
+    credentials: Credentials,
     watchers: BTreeMap<i64, Watcher>,
     controls: VecDeque<Control>,
     next_auto_id: i64,
@@ -49,6 +62,7 @@ pub fn check(history: &History, truth: &Truth, checked: &mut Checked) -> Result<
     for stream in &history.streams {
         let mut walk = Walk {
             truth,
+            credentials: Credentials::None,
             watchers: BTreeMap::new(),
             controls: VecDeque::new(),
             next_auto_id: 0,
@@ -143,7 +157,8 @@ impl Walk<'_> {
             StreamOp::Create(create) => self.controls.push_back(Control::Create(create.clone(), at)),
             StreamOp::Cancel { watch_id } => self.controls.push_back(Control::Cancel(*watch_id)),
             StreamOp::Progress => self.progress_asked += 1,
-            StreamOp::Open { .. } | StreamOp::Credit { .. } | StreamOp::Close => {}
+            StreamOp::Open { credentials } => self.credentials = credentials.clone(),
+            StreamOp::Credit { .. } | StreamOp::Close => {}
         }
     }
 
@@ -173,6 +188,10 @@ impl Walk<'_> {
             return Err(format!("{response:?} carries events"));
         }
         let range = range_of(&create);
+        let is_refused = create.start_revision >= 0 && self.check_rights(&create, at, response, here)?;
+        if is_refused {
+            return Ok(());
+        }
         let refusal = if create.start_revision < 0 {
             Some(COMPACTED)
         } else if range.is_empty() {
@@ -206,6 +225,44 @@ impl Walk<'_> {
         let next = if create.start_revision > 0 { create.start_revision } else { response.revision + 1 };
         self.watchers.insert(id, Watcher { range, create, next, is_compacted: false, heard_ns: here.at_ns });
         Ok(())
+    }
+
+    /// G22: the right to the whole range, somewhere between what the node had shown when it was asked and what it
+    /// had applied when it answered. True: it is refused, and rightly so.
+    fn check_rights(
+        &mut self,
+        create: &WatchCreate,
+        at: Moment,
+        response: &WatchResponse,
+        here: &Here<'_>,
+    ) -> Result<bool, String> {
+        let model = &self.truth.model;
+        let known = model.positions_of(here.revision_known_at(at)).map_or(0, |(first, _)| first);
+        let mut span = known.min(here.view.position)..=here.view.position;
+        let KeyRange { start: key, .. } = range_of(create);
+        let range = RangeRequest { key, range_end: create.range_end.clone(), ..RangeRequest::default() };
+        let request = Request::Range(range);
+        let refusal = |place: usize| auth::refusal_at(model, place, &self.credentials, &request);
+        self.checked.judged += 1;
+        let reason = RIGHTS.iter().find(|(_, reason)| *reason == response.cancel_reason);
+        let is_right = match reason {
+            Some((Status::InvalidAuthToken, _)) => {
+                let is_token = matches!(self.credentials, Credentials::Token(_));
+                is_token && span.any(|place| model.accounts_at(place).is_on)
+            }
+            Some((status, _)) => response.canceled && span.any(|place| refusal(place) == Some(*status)),
+            None => {
+                let is_known = auth::may_be_known(model, &self.credentials, known);
+                span.any(|place| refusal(place).is_none() && (is_known || !model.accounts_at(place).is_on))
+            }
+        };
+        match is_right {
+            true => Ok(reason.is_some()),
+            false => Err(format!(
+                "{response:?} answers {create:?} of {:?}, whose right it is not",
+                self.credentials
+            )),
+        }
     }
 
     /// The ids that a create may get (WATCH-5): the next one not in use. A watch that compaction ended and

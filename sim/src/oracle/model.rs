@@ -6,10 +6,12 @@ use std::ops::RangeInclusive;
 use holdfast_core::base::{KeyRange, LeaseId};
 use holdfast_core::command::LeaseLeft;
 use holdfast_core::request::{
-    CompactRequest, Header, LeaseGrantRequest, RangeRequest, Request, RequestOp, Response, TxnRequest,
+    AuthAnswer, AuthRequest, CompactRequest, Header, LeaseGrantRequest, RangeRequest, Request, RequestOp,
+    Response, Secret, TxnRequest,
 };
 use holdfast_core::status::Status;
 
+use super::auth::{Accounts, By};
 use super::expect::Expected;
 use super::store::Store;
 use super::{range, txn};
@@ -19,8 +21,11 @@ use super::{range, txn};
 pub enum Decree {
     /// An entry that clients cannot see: a new term, a membership entry, a member's name.
     Nothing,
-    /// A write of a client. A grant has its id and effective TTL filled in.
+    /// A write of a client. A grant has its id and effective TTL filled in; a change of auth is what was asked,
+    /// with the word behind a password's hash.
     Request(Request),
+    /// A login whose password was right at the entry's auth revision.
+    Login { user: String, token_prefix: Secret },
     /// The lease of entry `granted` ran out by the clock of the leader of `term`: void in an entry of another
     /// term, and if the lease is gone.
     Expire { id: LeaseId, granted: u64, term: u64 },
@@ -47,18 +52,36 @@ struct LeaseLife {
     ttl: i64,
 }
 
+/// A token from the entry that gave it to the one that made it void.
+#[derive(Clone, Debug)]
+pub struct TokenLife {
+    token: Secret,
+    pub user: String,
+    pub from: usize,
+    pub until: usize,
+}
+
 /// The database after each prefix of the log. A *position* is the number of entries folded.
 #[derive(Clone, Debug)]
 pub struct Model {
     pub store: Store,
     marks: Vec<Mark>,
     leases: BTreeMap<LeaseId, Vec<LeaseLife>>,
+    /// Users and roles, each with the position from which they are so.
+    accounts: Vec<(usize, Accounts)>,
+    tokens: Vec<TokenLife>,
 }
 
 impl Default for Model {
     fn default() -> Model {
         let start = Mark { revision: 1, compact: -1, term: 0, is_full: false };
-        Model { store: Store::default(), marks: vec![start], leases: BTreeMap::new() }
+        Model {
+            store: Store::default(),
+            marks: vec![start],
+            leases: BTreeMap::new(),
+            accounts: vec![(0, Accounts::default())],
+            tokens: Vec::new(),
+        }
     }
 }
 
@@ -68,8 +91,13 @@ impl Model {
         self.marks.len() - 1
     }
 
-    /// Folds the next entry; what its proposer must be told. Nothing is told for entries of no client.
+    /// Folds the next entry, which is nobody's.
     pub fn apply(&mut self, term: u64, decree: &Decree) -> Option<Expected> {
+        self.apply_by(term, &By::default(), decree)
+    }
+
+    /// Folds the next entry; what its proposer must be told. Nothing is told for entries of no client.
+    pub fn apply_by(&mut self, term: u64, by: &By, decree: &Decree) -> Option<Expected> {
         let mut mark = *self.marks.last().expect("there is a mark for the empty prefix");
         mark.term = term;
         let position = self.marks.len();
@@ -86,7 +114,8 @@ impl Model {
                 }
                 None
             }
-            Decree::Request(request) => Some(self.apply_request(request, position, &mut mark)),
+            Decree::Request(request) => Some(self.apply_request(by, request, position, &mut mark)),
+            Decree::Login { user, token_prefix } => Some(self.login(by, user, token_prefix, position)),
         };
         self.store.finish();
         mark.revision = self.store.revision();
@@ -95,9 +124,12 @@ impl Model {
         expected.map(|expected| with_header(expected, header))
     }
 
-    fn apply_request(&mut self, request: &Request, position: usize, mark: &mut Mark) -> Expected {
+    fn apply_request(&mut self, by: &By, request: &Request, position: usize, mark: &mut Mark) -> Expected {
         if mark.is_full && needs_space(request) {
             return Expected::refusal(Status::NoSpace);
+        }
+        if let Some(status) = self.at(position - 1).refusal(by, request) {
+            return Expected::refusal(status);
         }
         let header = Header::default();
         let result = match request {
@@ -133,6 +165,7 @@ impl Model {
                 true => Ok(Response::LeaseRevoke { header }),
                 false => Err(Status::LeaseNotFound),
             },
+            Request::Auth(change) => self.change_accounts(change, position),
             other => unreachable!("{other:?} does not go through the log"),
         };
         Expected { result, pools: Vec::new() }
@@ -150,6 +183,49 @@ impl Model {
         let mut pools = Vec::new();
         let response = txn::execute(&mut self.store, &path, &mut pools);
         Expected { result: Ok(Response::Txn(response)), pools }
+    }
+
+    fn change_accounts(&mut self, change: &AuthRequest, position: usize) -> Result<Response, Status> {
+        let mut accounts = self.accounts_at(position).clone();
+        accounts.change(change)?;
+        let was_on = self.accounts_at(position).is_on;
+        let is_void = |life: &TokenLife| match change {
+            AuthRequest::UserDelete { name } | AuthRequest::UserChangePassword { name, .. } => {
+                life.user == *name
+            }
+            AuthRequest::Disable => was_on,
+            _ => false,
+        };
+        for life in self.tokens.iter_mut().filter(|life| life.until == usize::MAX) {
+            if is_void(life) {
+                life.until = position;
+            }
+        }
+        self.accounts.push((position, accounts));
+        Ok(Response::Auth { header: Header::default(), answer: AuthAnswer::Done })
+    }
+
+    fn login(&mut self, by: &By, user: &str, token_prefix: &Secret, position: usize) -> Expected {
+        if let Some(status) = self.accounts_at(position).token_refusal(user, by.auth_revision) {
+            return Expected::refusal(status);
+        }
+        let token = Secret([&token_prefix.0[..], format!(".{position}").as_bytes()].concat().into());
+        let life =
+            TokenLife { token: token.clone(), user: user.to_owned(), from: position, until: usize::MAX };
+        self.tokens.push(life);
+        let answer = AuthAnswer::Token(token);
+        Expected::answer(Response::Auth { header: Header::default(), answer })
+    }
+
+    /// Users and roles after `position` entries.
+    pub fn accounts_at(&self, position: usize) -> &Accounts {
+        let end = self.accounts.partition_point(|(from, _)| *from <= position);
+        &self.accounts[end - 1].1
+    }
+
+    /// What became of a token; `None`: nobody was ever given it.
+    pub fn token(&self, token: &Secret) -> Option<&TokenLife> {
+        self.tokens.iter().find(|life| life.token == *token)
     }
 
     /// Takes a lease away with all its keys (LEASE-6); false if there is none.
@@ -174,6 +250,11 @@ impl Model {
             self.store.undo();
         }
         assert!(self.store.revision() >= gone.revision - 1, "an entry makes one revision");
+        self.accounts.retain(|(from, _)| *from < position);
+        self.tokens.retain(|life| life.from < position);
+        for life in self.tokens.iter_mut().filter(|life| life.until == position) {
+            life.until = usize::MAX;
+        }
         for lives in self.leases.values_mut() {
             if lives.last().is_some_and(|life| life.from == position) {
                 lives.pop();
@@ -232,6 +313,27 @@ impl View<'_> {
 
     pub fn header(&self) -> Header {
         Header { revision: self.mark.revision, raft_term: self.mark.term }
+    }
+
+    /// Users and roles as they are here.
+    pub fn accounts(&self) -> &Accounts {
+        self.model.accounts_at(self.position)
+    }
+
+    /// What a request of somebody is refused with here for want of rights.
+    pub fn refusal(&self, by: &By, request: &Request) -> Option<Status> {
+        let accounts = self.accounts();
+        let keys_of = |id: LeaseId| self.keys_of_lease(id);
+        let refused = accounts.refusal(by, request, &keys_of);
+        let leases = match request {
+            // It shows all leases: those whose keys one may not read, too.
+            Request::LeaseLeases if accounts.is_on && refused.is_none() => self.leases(),
+            _ => Vec::new(),
+        };
+        refused.or_else(|| {
+            let of_lease = |id| accounts.refusal(by, &Request::LeaseTimeToLive { id, keys: true }, &keys_of);
+            leases.into_iter().find_map(of_lease)
+        })
     }
 
     /// TTL of a lease; `None` if there is no such lease.
@@ -327,7 +429,8 @@ fn with_header(mut expected: Expected, after: Header) -> Expected {
             Response::Txn(txn) => txn.header = after,
             Response::Compact { header }
             | Response::LeaseGrant { header, .. }
-            | Response::LeaseRevoke { header } => *header = after,
+            | Response::LeaseRevoke { header }
+            | Response::Auth { header, .. } => *header = after,
             other => unreachable!("{other:?} is no answer to a write"),
         }
     }

@@ -47,6 +47,13 @@ pub struct MemberPlan {
     pub disk: DiskFaults,
 }
 
+/// How much of a run is about users and roles.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AuthPlan {
+    /// The part of requests that is, once auth is on.
+    pub share: f64,
+}
+
 /// Everything drawn beforehand.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -87,6 +94,10 @@ pub struct Plan {
     pub watch_progress_ns: u64,
     /// Time between two checkpoints of what a lease has left; `None`: there are none.
     pub lease_checkpoint_ns: Option<u64>,
+    /// `None`: nobody ever hears of users and roles.
+    pub auth: Option<AuthPlan>,
+    /// How long a simple token lives from its last use.
+    pub auth_token_ttl_ns: u64,
     /// A digest of some member's State is taken each so many turns.
     pub digest_turns: u64,
     /// Time after which the storm ends, if the clients have not asked everything by then.
@@ -161,6 +172,8 @@ impl Plan {
                 Some(SECOND),
                 Some(3 * SECOND),
             ]),
+            auth: draw_auth(&mut Rng::named(seed, "auth"), profile),
+            auth_token_ttl_ns: Rng::named(seed, "token ttl").log_between(2 * SECOND, 300 * SECOND),
             watch_progress_ns: rng.log_between(100 * MS, 20 * SECOND),
             digest_turns: rng.log_between(200, 5000),
             storm_ns: 120 * SECOND,
@@ -217,6 +230,17 @@ fn draw_size(rng: &mut Rng, profile: Profile) -> usize {
     [1, 3, 5, 7][rng.weighted(&[alone, 10, 3, 1])]
 }
 
+/// Rare but where it is what the profile is after: it hides other things behind refusals.
+fn draw_auth(rng: &mut Rng, profile: Profile) -> Option<AuthPlan> {
+    let share = *rng.pick(&[0.05, 0.15, 0.3]);
+    let is_on = match profile {
+        Profile::Auth => true,
+        Profile::Calm | Profile::FullDisk => false,
+        _ => rng.chance(0.05),
+    };
+    is_on.then_some(AuthPlan { share })
+}
+
 fn draw_drift(rng: &mut Rng, profile: Profile) -> f64 {
     match profile {
         // A leader whose clock runs at a third does not notice for long that it was deposed.
@@ -251,7 +275,8 @@ fn draw_members(
 
 /// Tight on purpose: what is rare in production is the rule here.
 fn draw_limits(rng: &mut Rng, profile: Profile) -> Limits {
-    let tail = if profile == Profile::Laggards { 8 << 10 } else { 1 << 20 };
+    let is_tight = matches!(profile, Profile::Laggards | Profile::Auth);
+    let tail = if is_tight { 8 << 10 } else { 1 << 20 };
     Limits {
         work_max: *rng.pick(&[2, 3, 10, 100, 10_000]),
         checkpoint_piece_bytes_max: rng.log_between(512, 1 << 20) as usize,

@@ -31,10 +31,12 @@ pub enum Profile {
     LeaderIsolation,
     /// Members that fall so far behind that they need a snapshot.
     Laggards,
+    /// Users, roles and tokens that change under all kinds of requests.
+    Auth,
 }
 
 impl Profile {
-    pub const ALL: [Profile; 13] = [
+    pub const ALL: [Profile; 14] = [
         Profile::Standard,
         Profile::AimedCrashes,
         Profile::SlowDisk,
@@ -48,6 +50,7 @@ impl Profile {
         Profile::PowerLoss,
         Profile::LeaderIsolation,
         Profile::Laggards,
+        Profile::Auth,
     ];
 
     /// The name on the command line.
@@ -66,6 +69,7 @@ impl Profile {
             Profile::PowerLoss => "power-loss",
             Profile::LeaderIsolation => "leader-isolation",
             Profile::Laggards => "laggards",
+            Profile::Auth => "auth",
         }
     }
 
@@ -75,7 +79,7 @@ impl Profile {
 
     /// The profile of a seed when none is named: all take turns, the calm one rarely.
     pub fn of_seed(seed: u64) -> Profile {
-        let weights = [5, 4, 2, 2, 3, 1, 3, 3, 2, 2, 2, 2, 2];
+        let weights = [5, 4, 2, 2, 3, 1, 3, 3, 2, 2, 2, 2, 2, 3];
         Profile::ALL[Rng::named(seed, "profile").weighted(&weights)]
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use holdfast_core::boundary::StreamOp;
-use holdfast_core::request::Request;
+use holdfast_core::request::{Credentials, Request};
 use holdfast_core::status::Status;
 
 use crate::aim::Aim;
@@ -272,6 +272,7 @@ pub enum Action {
     /// credit until the calm.
     Open {
         to: Who,
+        by: By,
         op: StreamOp,
         reads: bool,
     },
@@ -291,9 +292,21 @@ impl Action {
     }
 }
 
+/// Who asks in a step.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum By {
+    /// Who may do everything; nobody in a run that never hears of users.
+    #[default]
+    Root,
+    Is(Credentials),
+    /// By the token that the request of this name was given; by one of nobody, if it was given none.
+    TokenOf(String),
+}
+
 /// A request of a client of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ask {
+    pub by: By,
     pub request: Request,
     pub expect: Expect,
     pub patience_ns: u64,

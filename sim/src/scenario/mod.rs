@@ -4,6 +4,7 @@
 //! named) and the seed. `[[workload]]` and `[[fault]]` are drawn as in any plan; `[[step]]`s happen one
 //! after the other beside them. Whatever the file says, every check of the simulator holds.
 
+mod auth;
 mod exact;
 pub mod farm;
 mod faults;

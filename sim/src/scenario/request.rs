@@ -10,10 +10,11 @@ use holdfast_core::request::{
     LeaseGrantRequest, PutRequest, RangeRequest, Request, RequestOp, SortOrder, SortTarget, TxnRequest,
 };
 
+use super::auth::read_auth;
 use super::table::{Item, Read, Table};
 
 /// Keys under which a step has a request.
-pub const REQUESTS: [&str; 16] = [
+pub const REQUESTS: [&str; 17] = [
     "put",
     "get",
     "delete",
@@ -30,6 +31,7 @@ pub const REQUESTS: [&str; 16] = [
     "member_list",
     "alarm_list",
     "defragment",
+    "auth",
 ];
 
 const SORT_TARGETS: [(&str, SortTarget); 5] = [
@@ -80,6 +82,7 @@ pub fn read_request(kind: &str, t: &mut Table) -> Read<Request> {
         "member_list" => Request::MemberList { linearizable: flag(t, "linearizable")? },
         "alarm_list" => Request::AlarmList { alarm: Alarm::None },
         "defragment" => Request::Defragment,
+        "auth" => read_auth(t)?,
         other => unreachable!("{other} is not among the requests"),
     })
 }
@@ -88,7 +91,7 @@ fn lease(t: &mut Table) -> Read<LeaseId> {
     Ok(LeaseId(t.need("id")?.integer()?))
 }
 
-fn flag(t: &mut Table, key: &str) -> Read<bool> {
+pub fn flag(t: &mut Table, key: &str) -> Read<bool> {
     t.take(key).map_or(Ok(false), |item| item.flag())
 }
 
@@ -96,7 +99,7 @@ fn integer(t: &mut Table, key: &str) -> Read<i64> {
     t.take(key).map_or(Ok(0), |item| item.integer())
 }
 
-fn bytes(t: &mut Table, key: &str) -> Read<Bytes> {
+pub fn bytes(t: &mut Table, key: &str) -> Read<Bytes> {
     t.take(key).map_or(Ok(Bytes::new()), |item| read_bytes(&item))
 }
 

@@ -1,5 +1,6 @@
 //! Sizes, limits, times and workloads of a scenario.
 
+use super::auth::read_auth_plan;
 use super::table::{Item, Read, Table, Trouble};
 use crate::disk::DiskFaults;
 use crate::plan::{Plan, Routing};
@@ -38,6 +39,9 @@ pub fn read_settings(file: &mut Table, plan: &mut Plan) -> Read<()> {
     }
     if let Some(item) = file.take("timing") {
         read_timing(item.table()?, plan)?;
+    }
+    if let Some(item) = file.take("auth") {
+        read_auth_plan(item.table()?, plan)?;
     }
     if let Some(item) = file.take("network") {
         read_network(item.table()?, plan)?;

@@ -5,12 +5,14 @@ use holdfast_core::boundary::StreamOp;
 use holdfast_core::request::{PutRequest, Request, RequestOp, TxnRequest};
 use holdfast_core::status::Status;
 
+use super::auth::read_by;
 use super::request::{REQUESTS, read_bytes, read_request, read_watch};
 use super::table::{Item, Read, Table, Trouble};
 use crate::aim::Aim;
 use crate::disk::Strike;
 use crate::plan::step::{
-    Action, Ask, Behind, Condition, Down, Expect, Facts, Group, MailFilter, Part, Seizure, Step, When, Who,
+    Action, Ask, Behind, By, Condition, Down, Expect, Facts, Group, MailFilter, Part, Seizure, Step, When,
+    Who,
 };
 use crate::plan::{MS, SECOND};
 use crate::world::MAIL_KINDS;
@@ -109,7 +111,7 @@ impl Known {
         for some in puts.chunks(FILL_OPS) {
             let request = Request::Txn(TxnRequest { success: some.to_vec(), ..TxnRequest::default() });
             let expect = Expect::Ok(Facts::default());
-            let ask = Ask { request, expect, patience_ns: PATIENCE_NS, waits: true };
+            let ask = Ask { by: By::Root, request, expect, patience_ns: PATIENCE_NS, waits: true };
             let when = std::mem::replace(&mut when, When::After(0));
             steps.push(Step { when, action: Action::Ask { to: to.clone(), ask }, name: None, line });
         }
@@ -305,7 +307,12 @@ impl Known {
         let to = self.need_who(t, "to")?;
         let op = if is_watch { StreamOp::Create(read_watch(t)?) } else { read_stream_op(t)? };
         let reads = t.take("reads").map_or(Ok(true), |item| item.flag())?;
-        Ok(Action::Open { to, op, reads })
+        let by = self.read_by(t)?;
+        Ok(Action::Open { to, by, op, reads })
+    }
+
+    fn read_by(&self, t: &mut Table) -> Read<By> {
+        t.take("by").map_or(Ok(By::Root), |item| read_by(item, |name| self.read_name(name)))
     }
 
     fn read_heal(&self, item: &Item) -> Read<Action> {
@@ -390,13 +397,14 @@ impl Known {
         let to = self.need_who(&mut t, "to")?;
         let request = read_request(&kind, &mut t)?;
         t.finish()?;
+        let by = self.read_by(step)?;
         let expect = step.take("expect").map_or(Ok(Expect::Anything), read_expect)?;
         let patience_ns = step.take("patience").map_or(Ok(PATIENCE_NS), |item| item.time_ns())?.max(MS);
         let waits = match step.take("waits") {
             Some(item) => item.flag()?,
             None => matches!(expect, Expect::Ok(_) | Expect::Refused(_)),
         };
-        Ok(Action::Ask { to, ask: Ask { request, expect, patience_ns, waits } })
+        Ok(Action::Ask { to, ask: Ask { by, request, expect, patience_ns, waits } })
     }
 }
 

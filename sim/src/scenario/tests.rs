@@ -1,9 +1,9 @@
 use std::path::Path;
 
-use holdfast_core::request::{Request, RequestOp};
+use holdfast_core::request::{Credentials, Request, RequestOp};
 
 use super::*;
-use crate::plan::step::{Action, Group, When, Who};
+use crate::plan::step::{Action, By, Group, When, Who};
 use crate::plan::{SECOND, Shape};
 
 fn parse(text: &str) -> Result<Scenario, String> {
@@ -127,6 +127,43 @@ fn what_is_wrong_is_told_with_file_and_line() {
         let told = refusal(text);
         assert!(told.starts_with(wanted), "{text}\n  is refused as  {told}\n  not as  {wanted}");
     }
+}
+
+#[test]
+fn who_asks_stands_beside_the_request() {
+    let text = r#"
+about = "x"
+auth = { share = 0.25 }
+[[step]]
+auth = { to = 0, call = "authenticate", name = "ann", password = "p" }
+by = "nobody"
+as = "login"
+[[step]]
+get = { to = 0, key = "k" }
+by = { token_of = "login" }
+[[step]]
+watch = { to = 0, key = "k", by = { user = "ann", auth_revision = 3 } }
+[[step]]
+leases = { to = 0 }
+"#;
+    let plan = parse(text).expect("it is sound").plan(1);
+    assert_eq!(plan.auth.map(|auth| auth.share), Some(0.25));
+    let by: Vec<&By> = plan
+        .script
+        .iter()
+        .map(|step| match &step.action {
+            Action::Ask { ask, .. } => &ask.by,
+            Action::Open { by, .. } => by,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let signed = Credentials::Signed { user: "ann".into(), auth_revision: 3 };
+    let wanted = [By::Is(Credentials::None), By::TokenOf("login".into()), By::Is(signed), By::Root];
+    assert_eq!(by, wanted.each_ref());
+    let stray = text.replace("token_of = \"login\"", "token_of = \"logout\"");
+    assert_eq!(refusal(&stray), "story.toml:10: no step before gives the name `logout`");
+    let nameless = text.replace("by = \"nobody\"", "by = { auth_revision = 3 }");
+    assert_eq!(refusal(&nameless), "story.toml:6: `by` has a `user`, a `token` or a `token_of`");
 }
 
 #[test]

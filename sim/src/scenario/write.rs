@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use holdfast_core::boundary::{StreamOp, WatchCreate};
 
+use super::auth;
 use super::write_request::{Fields, request};
 use crate::disk::Strike;
-use crate::plan::step::{Action, Behind, Down, Expect, Group, MailFilter, Seizure, Step, When, Who};
+use crate::plan::step::{Action, Ask, Behind, Down, Expect, Group, MailFilter, Seizure, Step, When, Who};
 use crate::plan::{MemberPlan, Plan, Routing};
 
 /// What is told of a plan beside the plan.
@@ -117,6 +118,10 @@ fn tables(plan: &Plan) -> String {
     ];
     for (key, value) in rest {
         writeln!(text, "{key} = {value}").expect("a text takes everything");
+    }
+    if let Some(auth) = plan.auth {
+        let (share, ttl) = (auth.share, time(plan.auth_token_ttl_ns));
+        writeln!(text, "\n[auth]\nshare = {share:?}\ntoken_ttl = {ttl}").expect("a text takes everything");
     }
     text
 }
@@ -234,16 +239,13 @@ fn action(action: &Action) -> Result<String, String> {
         Action::Clock { member, rate } => {
             format!("clock = {{ member = {}, rate = {rate:?} }}", number(member)?)
         }
-        Action::Ask { to, ask } => {
+        Action::Ask { to, ask } => return asked(number(to)?, ask),
+        Action::Open { to, by, op, reads } => {
             let mut fields = Fields::default();
             fields.put("to", number(to)?.to_string());
-            let expect = expectation(&ask.expect);
-            let (key, fields) = request(&ask.request, fields)?;
-            format!("{key} = {fields}\n{expect}patience = {}\nwaits = {}", time(ask.patience_ns), ask.waits)
-        }
-        Action::Open { to, op, reads } => {
-            let mut fields = Fields::default();
-            fields.put("to", number(to)?.to_string());
+            if let Some(by) = auth::by(by) {
+                fields.put("by", by);
+            }
             fields.put("reads", reads.to_string());
             format!("open = {}", stream_op(op, fields))
         }
@@ -283,6 +285,15 @@ fn release(name: &str, count: u64, times: u64) -> String {
     format!("release = {{ mail = {}, times = {times}{count} }}", quoted(name))
 }
 
+fn asked(to: usize, ask: &Ask) -> Result<String, String> {
+    let mut fields = Fields::default();
+    fields.put("to", to.to_string());
+    let by = auth::by(&ask.by).map_or_else(String::new, |by| format!("by = {by}\n"));
+    let (key, fields) = request(&ask.request, fields)?;
+    let (expect, patience) = (expectation(&ask.expect), time(ask.patience_ns));
+    Ok(format!("{key} = {fields}\n{by}{expect}patience = {patience}\nwaits = {}", ask.waits))
+}
+
 /// The facts of an answer are not kept: they rest on steps that may have been left out.
 fn expectation(expect: &Expect) -> String {
     match expect {
@@ -296,7 +307,6 @@ fn expectation(expect: &Expect) -> String {
 
 fn stream_op(op: &StreamOp, mut fields: Fields) -> String {
     let name = match op {
-        StreamOp::Open { .. } => unreachable!("no client says who it is"),
         StreamOp::Create(create) => {
             watch(create, &mut fields);
             "create"
@@ -309,6 +319,7 @@ fn stream_op(op: &StreamOp, mut fields: Fields) -> String {
             fields.put("bytes", bytes.to_string());
             "credit"
         }
+        StreamOp::Open { .. } => unreachable!("whose a stream is stands beside it"),
         StreamOp::Progress => "progress",
         StreamOp::Close => "close",
     };

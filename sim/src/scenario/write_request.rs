@@ -7,6 +7,7 @@ use holdfast_core::request::{
     Request, RequestOp, SortOrder, SortTarget, TxnRequest,
 };
 
+use super::auth::fill_auth;
 use super::write::quoted;
 
 /// The fields of an inline table.
@@ -57,7 +58,7 @@ impl fmt::Display for Fields {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     let escaped: String = bytes
         .iter()
         .map(|byte| match byte {
@@ -124,6 +125,10 @@ pub fn request(request: &Request, mut f: Fields) -> Result<(&'static str, Fields
         }
         Request::AlarmList { .. } => "alarm_list",
         Request::Defragment => "defragment",
+        Request::Auth(asked) => {
+            fill_auth(asked, &mut f);
+            "auth"
+        }
         other => return Err(format!("no scenario can say {other:?}")),
     };
     Ok((key, f))

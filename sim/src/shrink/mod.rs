@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::plan::Plan;
-use crate::plan::step::{Action, Step};
+use crate::plan::step::{Action, Ask, By, Step};
 use crate::rng::derive;
 use crate::run::{STACK_BYTES, run_plan};
 
@@ -176,6 +176,8 @@ pub fn drop_orphans(plan: &mut Plan) {
             Action::Heal(Some(name)) | Action::Release { name, .. } | Action::Stream { name, .. } => {
                 Some(name)
             }
+            Action::Ask { ask: Ask { by: By::TokenOf(name), .. }, .. }
+            | Action::Open { by: By::TokenOf(name), .. } => Some(name),
             _ => None,
         };
         let is_kept = needs.is_none_or(|name| names.contains(name));

@@ -56,7 +56,7 @@ pub fn config(plan: &Plan, m: usize) -> Config {
         election_ticks: plan.election_ticks,
         pre_vote: true,
         watch_progress_ns: plan.watch_progress_ns,
-        auth_token_ttl_ns: 300 * SECOND,
+        auth_token_ttl_ns: plan.auth_token_ttl_ns,
         admit: AdmitConfig {
             limits: RequestLimits::default(),
             request_bytes_max: 1_572_864,
@@ -155,6 +155,7 @@ impl World {
             inbox: Vec::new(),
             inbox_spare: Vec::new(),
             tick_is_due: false,
+            passwords: Vec::new(),
             turn_at_ns: None,
             life,
             born_ns: self.now_ns,

@@ -2,7 +2,7 @@
 
 use holdfast_core::base::WaiterId;
 use holdfast_core::boundary::Input;
-use holdfast_core::request::{Credentials, Request, Response};
+use holdfast_core::request::{AuthRequest, Credentials, Request, Response};
 use holdfast_core::status::Status;
 
 use super::event::Event;
@@ -12,6 +12,7 @@ use crate::history::{Answer, Op};
 use crate::marks::Mark;
 use crate::plan::{MS, Routing};
 use crate::record::What;
+use crate::workload::root;
 
 /// One client.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,13 +38,13 @@ impl World {
         if state.waits_for.is_some() || state.is_scripted {
             return;
         }
-        let (member, request) = match self.phase {
+        let (member, (request, credentials)) = match self.phase {
             Phase::Storm if self.counts.ops < self.plan.ops_max => {
-                (self.choose_member(client), self.workload.next())
+                (self.choose_member(client), self.next_request())
             }
             Phase::Storm => return self.begin_calm(),
             Phase::Last if client == 0 => match self.last_requests.pop_front() {
-                Some(next) => next,
+                Some((member, request)) => (member, (request, self.own_credentials())),
                 None => return self.on_all_asked(),
             },
             _ => return,
@@ -57,7 +58,7 @@ impl World {
             let pause = self.draw_pause((MS, 20 * MS));
             return self.after(pause, Event::Think { client });
         };
-        let op = self.send_request(client, member, life, request);
+        let op = self.send_request(client, member, life, (request, credentials));
         if self.phase == Phase::Storm {
             self.after(self.plan.client_timeout_ns, Event::Impatient { op });
         }
@@ -70,7 +71,13 @@ impl World {
     }
 
     /// Sends a request on its way; its number.
-    pub(super) fn send_request(&mut self, client: u32, member: usize, life: usize, request: Request) -> u32 {
+    pub(super) fn send_request(
+        &mut self,
+        client: u32,
+        member: usize,
+        life: usize,
+        (request, credentials): (Request, Credentials),
+    ) -> u32 {
         let op = self.history.ops.len() as u32;
         let call = self.moment();
         self.counts.ops += 1;
@@ -78,7 +85,8 @@ impl World {
         if before.is_some_and(|before| before != member) {
             self.marks.hit(Mark::ClientMoved);
         }
-        self.history.ops.push(Op { client, member, life, request, call, arrived: None, answer: None });
+        let (arrived, answer) = (None, None);
+        self.history.ops.push(Op { client, member, life, credentials, request, call, arrived, answer });
         self.clients[client as usize].waits_for = Some(op);
         self.workload.note(&self.history.ops[op as usize].request);
         let (low, high) = self.plan.cuts.way_ns;
@@ -87,6 +95,20 @@ impl World {
             self.after(way, Event::Arrive { op });
         }
         op
+    }
+
+    /// What some client asks next, and who it says it is.
+    fn next_request(&mut self) -> (Request, Credentials) {
+        let Some(guests) = &mut self.guests else { return (self.workload.next(), Credentials::None) };
+        match guests.next_request() {
+            Some(next) => next,
+            None => (self.workload.next(), guests.credentials()),
+        }
+    }
+
+    /// Those of whoever may do everything.
+    pub(super) fn own_credentials(&self) -> Credentials {
+        if self.guests.is_some() { root() } else { Credentials::None }
     }
 
     /// The member that a client turns to next.
@@ -105,6 +127,7 @@ impl World {
         let m = sent.member;
         if self.machines[m].life() == Some(sent.life) {
             let (waiter, request) = (WaiterId(u64::from(op)), sent.request.clone());
+            let credentials = sent.credentials.clone();
             if self.referee.is_deposed(m) {
                 match &request {
                     Request::Range(range) if !range.serializable => {
@@ -114,7 +137,7 @@ impl World {
                     _ => {}
                 }
             }
-            self.give(m, Input::Client { waiter, credentials: Credentials::None, request });
+            self.give(m, Input::Client { waiter, credentials, request });
         }
     }
 
@@ -187,7 +210,11 @@ impl World {
         if let Ok(response) = &answer.result {
             self.counts.acknowledged += 1;
             self.workload.learn(answer.revision().unwrap_or(0), response);
+            if let Some(guests) = &mut self.guests {
+                guests.learn(response);
+            }
         }
+        self.mark_judgement(waiter, &answer);
         // One that gave up does not hear it; what it says was true all the same.
         let waits = self.clients[client as usize].waits_for == Some(waiter.0 as u32);
         let is_lost = waits
@@ -204,6 +231,33 @@ impl World {
                 false => self.think(client),
             }
         }
+    }
+
+    /// Marks of what became of somebody's rights.
+    fn mark_judgement(&mut self, waiter: WaiterId, answer: &Answer) {
+        let request = &self.history.ops[waiter.0 as usize].request;
+        let mark = match (&answer.result, request) {
+            (result, Request::Auth(AuthRequest::Authenticate { .. })) => match result {
+                Ok(_) => Mark::LoginDone,
+                Err(Status::AuthFailed) => Mark::LoginRefused,
+                Err(_) => return,
+            },
+            (Err(Status::InvalidAuthToken), _) => Mark::TokenRefused,
+            (Err(Status::AuthOldRevision), request) if goes_through_log(request) => Mark::AuthRevisionOld,
+            (Err(Status::PermissionDenied), request) => match request {
+                Request::Put(_) => Mark::PutDenied,
+                Request::DeleteRange(_) => Mark::DeleteDenied,
+                Request::Txn(_) => Mark::TxnDenied,
+                Request::Range(_) => Mark::RangeDenied,
+                Request::LeaseRevoke { .. }
+                | Request::LeaseKeepAlive { .. }
+                | Request::LeaseTimeToLive { .. }
+                | Request::LeaseLeases => Mark::LeaseDenied,
+                _ => Mark::AdminDenied,
+            },
+            _ => return,
+        };
+        self.marks.hit(mark);
     }
 
     fn think(&mut self, client: u32) {

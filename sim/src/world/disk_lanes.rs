@@ -108,6 +108,7 @@ impl World {
         let input = match completion {
             Completion::Persisted(through) => Input::Persisted { through: Lsn(through) },
             Completion::Checkpointed(ok) => Input::Checkpointed { ok },
+            Completion::Password(slot) => return self.on_password(m, slot),
         };
         self.give(m, input);
     }

@@ -95,6 +95,8 @@ pub enum Event {
 pub enum Completion {
     Persisted(u64),
     Checkpointed(bool),
+    /// An index into `Process::passwords`.
+    Password(u32),
 }
 
 /// Events to come, by time and then by the order of their making.

@@ -7,11 +7,13 @@
 use std::collections::BTreeMap;
 
 use holdfast_core::boundary::StreamOp;
+use holdfast_core::request::{AuthAnswer, AuthRequest, Credentials, Request, Response, Secret};
 
 use super::{Outcome, Phase, World};
-use crate::history::{Moment, Passed};
+use crate::history::{History, Moment, Passed};
 use crate::plan::Plan;
-use crate::plan::step::{Action, Ask, Expect, Step, When, Who};
+use crate::plan::step::{Action, Ask, By, Expect, Step, When, Who};
+use crate::workload::root;
 
 /// Something that was done to the world.
 #[derive(Clone, Debug)]
@@ -76,21 +78,32 @@ pub fn explicit(outcome: &Outcome) -> Plan {
             );
         }
     }
+    let logins = logins(&outcome.history);
     for (number, op) in (0..).zip(&outcome.history.ops).filter(|(_, op)| op.call.seq < end.seq) {
         let (expect, patience_ns) = match outcome.deeds.wanted.get(&number) {
             Some(wanted) => (wanted.expect.clone(), wanted.patience_ns),
             None => (Expect::Anything, plan.client_timeout_ns),
         };
-        let ask = Ask { request: op.request.clone(), expect, patience_ns, waits: false };
-        add(op.call.at_ns, op.call.seq, None, Action::Ask { to: Who::Number(op.member), ask });
+        let by = by(plan, &logins, &op.credentials);
+        let ask = Ask { by, request: op.request.clone(), expect, patience_ns, waits: false };
+        let name = is_login(&op.request).then(|| login_name(number));
+        add(op.call.at_ns, op.call.seq, name, Action::Ask { to: Who::Number(op.member), ask });
     }
     for (stream, (slot, reads)) in outcome.history.streams.iter().zip(&outcome.deeds.slots) {
         let name = format!("stream{slot}");
-        for (place, (at, op)) in ops_of(&stream.passed).filter(|(at, _)| at.seq < end.seq).enumerate() {
+        let mut ops = ops_of(&stream.passed).filter(|(at, _)| at.seq < end.seq).peekable();
+        let whose = match ops.next_if(|(_, op)| matches!(op, StreamOp::Open { .. })) {
+            Some((_, StreamOp::Open { credentials })) => by(plan, &logins, credentials),
+            _ => By::Root,
+        };
+        for (place, (at, op)) in ops.enumerate() {
             let (named, action) = match place {
                 0 => {
                     let to = Who::Number(stream.member);
-                    (Some(name.clone()), Action::Open { to, op: op.clone(), reads: *reads })
+                    (
+                        Some(name.clone()),
+                        Action::Open { to, by: whose.clone(), op: op.clone(), reads: *reads },
+                    )
                 }
                 _ => (None, Action::Stream { name: name.clone(), op: op.clone() }),
             };
@@ -103,6 +116,36 @@ pub fn explicit(outcome: &Outcome) -> Plan {
     steps.sort_by_key(|(at_ns, seq, _)| (*at_ns, *seq));
     let script = steps.into_iter().map(|(_, _, step)| step).chain([last]).collect();
     Plan { script, storm_ns, ..quiet(plan) }
+}
+
+fn is_login(request: &Request) -> bool {
+    matches!(request, Request::Auth(AuthRequest::Authenticate { .. }))
+}
+
+fn login_name(number: u32) -> String {
+    format!("login{number}")
+}
+
+/// The requests that were given tokens, by token.
+fn logins(history: &History) -> BTreeMap<&Secret, u32> {
+    let given = (0..).zip(&history.ops).filter_map(|(number, op)| match &op.answer.as_ref()?.result {
+        Ok(Response::Auth { answer: AuthAnswer::Token(token), .. }) => Some((token, number)),
+        _ => None,
+    });
+    given.collect()
+}
+
+/// Who somebody was: tokens that were given are named by their request, since another run gives others.
+fn by(plan: &Plan, logins: &BTreeMap<&Secret, u32>, credentials: &Credentials) -> By {
+    match credentials {
+        Credentials::Token(token) => match logins.get(token) {
+            Some(number) => By::TokenOf(login_name(*number)),
+            None => By::Is(credentials.clone()),
+        },
+        Credentials::None if plan.auth.is_none() => By::Root,
+        credentials if *credentials == root() => By::Root,
+        credentials => By::Is(credentials.clone()),
+    }
 }
 
 /// What the client of a stream said; credit is given by itself.

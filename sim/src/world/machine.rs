@@ -202,6 +202,8 @@ pub struct Process {
     /// An empty vector with the room of an earlier inbox.
     pub inbox_spare: Vec<Input>,
     pub tick_is_due: bool,
+    /// Hashes and checks of passwords, under way or over.
+    pub passwords: Vec<Option<Input>>,
     /// When the scheduled turn is; later events for another moment are stale.
     pub turn_at_ns: Option<u64>,
     /// Index into `History::lives`.

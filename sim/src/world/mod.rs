@@ -17,6 +17,7 @@ mod lies;
 mod load;
 pub mod machine;
 mod network;
+pub(crate) mod passwords;
 mod recording;
 mod referee;
 mod rot;
@@ -40,7 +41,7 @@ use crate::plan::Plan;
 use crate::record::Record;
 use crate::rng::{Rng, derive};
 use crate::trace::Trace;
-use crate::workload::Workload;
+use crate::workload::{Guests, Workload};
 use clients::Client;
 pub use counts::Counts;
 use event::{Agenda, Event};
@@ -87,6 +88,8 @@ pub struct World {
     clients: Vec<Client>,
     slots: Vec<Slot>,
     workload: Workload,
+    /// Who asks, where users and roles are part of the run.
+    guests: Option<Guests>,
     script: Script,
     /// The last requests, one after the other, each with the member it goes to.
     last_requests: VecDeque<(usize, Request)>,
@@ -137,7 +140,8 @@ impl World {
             drift: plan.drift,
             ttl_min_s: boot::TTL_MIN_S,
             txn_ops_max: 128,
-            expiry_slack_ns: calm::expiry_slack_ns(&plan),
+            // A leader that was down as the calm began may be followed by another, whose leases begin anew.
+            expiry_slack_ns: calm::expiry_slack_ns(&plan) + plan.crashes.restart_ns.1,
             election_ns: u64::from(plan.election_ticks) * plan.heartbeat_ns,
             progress_ns: calm::progress_ns(&plan),
             progress_slack_ns: calm::progress_slack_ns(&plan),
@@ -158,6 +162,9 @@ impl World {
             let seed = if m == 0 { seed } else { derive(seed, m) };
             Machine::new(seed, member.disk.clone())
         });
+        let value_bytes = (plan.value_bytes_min, plan.value_bytes_max);
+        let workload = Workload::new(seed, plan.mix.clone(), plan.keys, value_bytes);
+        let guests = plan.auth.map(|auth| Guests::new(seed, auth, workload.keys().to_vec()));
         World {
             now_ns: 0,
             seq: 0,
@@ -170,12 +177,8 @@ impl World {
             referee: Referee::new(size),
             clients: vec![Client::default(); plan.clients as usize],
             slots: vec![Slot::default(); plan.streams as usize],
-            workload: Workload::new(
-                seed,
-                plan.mix.clone(),
-                plan.keys,
-                (plan.value_bytes_min, plan.value_bytes_max),
-            ),
+            workload,
+            guests,
             script: Script::new(plan.script.clone()),
             last_requests: VecDeque::new(),
             graces_left: calm::GRACES,

@@ -9,18 +9,20 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use holdfast_core::base::{LogIndex, MemberId};
 use holdfast_core::boundary::{Effect, Note};
-use holdfast_core::command::{Action, Command};
+use holdfast_core::command::{Action, AuthChange, Command, CommandHeader};
 use holdfast_core::peer::PeerMessage;
 use holdfast_core::raft::Payload;
-use holdfast_core::request::{Alarm, CompactRequest, LeaseGrantRequest, Request};
+use holdfast_core::request::{Alarm, AuthRequest, CompactRequest, LeaseGrantRequest, Request};
 use holdfast_core::wal::EntryKind;
 use raft::eraftpb::{Message, MessageType};
 
 use super::World;
+use super::passwords::word_of;
 use super::tap::{Held, Tap};
 use crate::check::matching::goes_through_log;
 use crate::history::{Digest, LogEntry, Moment};
 use crate::marks::Mark;
+use crate::oracle::auth::By;
 use crate::oracle::model::Decree;
 use crate::plan::step::Behind;
 use crate::record::{Class, What};
@@ -160,6 +162,9 @@ impl World {
 
     fn on_snapshot_installed(&mut self, m: usize) {
         self.marks.hit(Mark::SnapshotInstalled);
+        let state = self.machines[m].process.as_ref().map(|process| process.node.state());
+        let is_on = state.is_some_and(|state| state.auth.is_enabled());
+        self.marks.hit_if(Mark::SnapshotUnderAuth, is_on);
         self.referee.seats[m].snapshots += 1;
         if self.slots.iter().any(|slot| slot.is_open_on(m)) {
             self.marks.hit(Mark::SnapshotUnderWatches);
@@ -257,6 +262,10 @@ impl World {
         let life = self.machines[m].life().expect("it applied");
         match self.read(&held, life, seen) {
             Ok(entry) => {
+                let state = self.machines[m].process.as_ref().expect("it applied").node.state();
+                let is_old = entry.by.auth_revision < state.auth.revision();
+                let is_login = matches!(entry.decree, Decree::Login { .. });
+                self.marks.hit_if(Mark::LoginRetried, is_login && is_old);
                 self.history.log.push(entry);
                 self.record(|| What::Decided { member: m, index });
             }
@@ -270,17 +279,18 @@ impl World {
             EntryKind::Normal if held.data.is_empty() => Payload::Empty,
             EntryKind::Normal => Payload::Command(held.data.clone()),
         };
-        let (id, decree, life) = match &payload {
-            Payload::Empty | Payload::Conf(_) => (None, Decree::Nothing, applier),
+        let (id, by, decree, life) = match &payload {
+            Payload::Empty | Payload::Conf(_) => (None, By::default(), Decree::Nothing, applier),
             Payload::Command(bytes) => {
                 let command = Command::decode(bytes.clone()).map_err(|error| error.0.to_owned())?;
-                let id = command.header.id;
+                let CommandHeader { id, user, auth_revision } = command.header;
+                let by = By { user, auth_revision };
                 let proposer = self.number_of(id.member).ok_or(format!("{id:?} is of no member"))?;
                 let life = self.referee.epochs.get(&(proposer, id.epoch));
-                (Some(id), decree(command.action), *life.ok_or(format!("{id:?} is of no life"))?)
+                (Some(id), by, decree(command.action), *life.ok_or(format!("{id:?} is of no life"))?)
             }
         };
-        Ok(LogEntry { term: held.term, id, decree, payload, life, seen })
+        Ok(LogEntry { term: held.term, id, decree, by, payload, life, seen })
     }
 
     /// Looks at what a member sends, after `lies` have been told.
@@ -381,6 +391,9 @@ impl World {
             }
             Note::LeaseExpired { id } => {
                 let is_grant = |entry: &&LogEntry| matches!(&entry.decree, Decree::Request(Request::LeaseGrant(grant)) if grant.id.0 == *id);
+                let state = self.machines[m].process.as_ref().map(|process| process.node.state());
+                let is_on = state.is_some_and(|state| state.auth.is_enabled());
+                self.marks.hit_if(Mark::LeaseExpiredUnderAuth, is_on);
                 let granted = self.history.log.iter().rev().find(is_grant);
                 if granted.is_some_and(|entry| self.referee.leaders.get(&entry.term) != Some(&m)) {
                     self.marks.hit(Mark::LeaseExpiredOnSecondLeader);
@@ -482,6 +495,32 @@ fn decree(action: Action) -> Decree {
         }
         Action::Alarm { activate: true, alarm: Alarm::NoSpace, .. } => return Decree::NoSpace,
         Action::Alarm { .. } | Action::Publish { .. } => return Decree::Nothing,
-        Action::Auth(_) | Action::Authenticate { .. } => unreachable!("no client asks for it"),
+        Action::Auth(change) => Request::Auth(asked_for(change)),
+        Action::Authenticate { user, token_prefix } => return Decree::Login { user, token_prefix },
     })
+}
+
+/// What a client asked for to get this change into the log.
+fn asked_for(change: AuthChange) -> AuthRequest {
+    match change {
+        AuthChange::Enable => AuthRequest::Enable,
+        AuthChange::Disable => AuthRequest::Disable,
+        AuthChange::UserAdd { name, password_hash, no_password } => {
+            AuthRequest::UserAdd { name, password: word_of(&password_hash), no_password }
+        }
+        AuthChange::UserDelete { name } => AuthRequest::UserDelete { name },
+        AuthChange::UserChangePassword { name, password_hash } => {
+            AuthRequest::UserChangePassword { name, password: word_of(&password_hash) }
+        }
+        AuthChange::UserGrantRole { name, role } => AuthRequest::UserGrantRole { name, role },
+        AuthChange::UserRevokeRole { name, role } => AuthRequest::UserRevokeRole { name, role },
+        AuthChange::RoleAdd { role } => AuthRequest::RoleAdd { role },
+        AuthChange::RoleDelete { role } => AuthRequest::RoleDelete { role },
+        AuthChange::RoleGrantPermission { role, permission } => {
+            AuthRequest::RoleGrantPermission { role, permission }
+        }
+        AuthChange::RoleRevokePermission { role, key, range_end } => {
+            AuthRequest::RoleRevokePermission { role, key, range_end }
+        }
+    }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_core::boundary::StreamOp;
-use holdfast_core::request::Response;
+use holdfast_core::request::{AuthAnswer, Credentials, Response, Secret};
 
 use super::event::Event;
 use super::explicit::Wanted;
@@ -15,7 +15,7 @@ use super::seizure::Side;
 use super::{Phase, World};
 use crate::check::matching::is_unknown;
 use crate::plan::step::{
-    Action, Ask, Condition, Down, Expect, Facts, Group, MailFilter, Seizure, Step, When, Who,
+    Action, Ask, By, Condition, Down, Expect, Facts, Group, MailFilter, Seizure, Step, When, Who,
 };
 use crate::record::Class;
 
@@ -236,17 +236,17 @@ impl World {
                 self.set_clock_rate(m, *rate);
             }
             Action::Ask { to, ask } => {
-                let m = self.member(to)?;
-                return Ok(Some(Named::Op(self.ask(number, m, ask))));
+                let (m, credentials) = (self.member(to)?, self.credentials_of(&ask.by)?);
+                return Ok(Some(Named::Op(self.ask(number, m, credentials, ask))));
             }
-            Action::Open { to, op, reads } => {
-                let m = self.member(to)?;
+            Action::Open { to, by, op, reads } => {
+                let (m, credentials) = (self.member(to)?, self.credentials_of(by)?);
                 let known = step.name.as_ref().and_then(|name| self.script.names.get(name));
                 let slot = match known {
                     Some(Named::Slot(slot)) => Some(*slot),
                     _ => None,
                 };
-                return Ok(self.open_scripted(slot, m, op, *reads).or(slot).map(Named::Slot));
+                return Ok(self.open_scripted(slot, m, (credentials, op), *reads).or(slot).map(Named::Slot));
             }
             Action::Stream { name, op } => self.speak(name, op)?,
         }
@@ -342,6 +342,23 @@ impl World {
         }
     }
 
+    /// Who somebody is at this moment. Errors: a name that stands for no request.
+    fn credentials_of(&self, by: &By) -> Result<Credentials, String> {
+        let name = match by {
+            By::Root => return Ok(self.own_credentials()),
+            By::Is(credentials) => return Ok(credentials.clone()),
+            By::TokenOf(name) => name,
+        };
+        let Some(Named::Op(op)) = self.script.names.get(name) else {
+            return Err(format!("`{name}` is no request"));
+        };
+        let answer = op.and_then(|op| self.history.ops[op as usize].answer.as_ref());
+        Ok(Credentials::Token(match answer.map(|answer| &answer.result) {
+            Some(Ok(Response::Auth { answer: AuthAnswer::Token(token), .. })) => token.clone(),
+            _ => Secret::new("of a login that came to nothing"),
+        }))
+    }
+
     fn members_of(&self, group: &Group, others: &[usize]) -> Result<Vec<usize>, String> {
         let all = 0..self.machines.len();
         match group {
@@ -398,13 +415,13 @@ impl World {
     }
 
     /// A client of its own asks; the request's number, if somebody was there to take it.
-    fn ask(&mut self, step: usize, m: usize, ask: &Ask) -> Option<u32> {
+    fn ask(&mut self, step: usize, m: usize, credentials: Credentials, ask: &Ask) -> Option<u32> {
         let Some(life) = self.machines[m].life() else {
             self.judge(step, None, &Outcome::NoConnection);
             return None;
         };
         let client = self.add_scripted_client();
-        let op = self.send_request(client, m, life, ask.request.clone());
+        let op = self.send_request(client, m, life, (ask.request.clone(), credentials));
         self.after(ask.patience_ns, Event::Impatient { op });
         if ask.waits || ask.expect != Expect::Anything {
             self.script.asked.insert(op, step);

@@ -2,6 +2,7 @@
 
 use holdfast_core::base::StreamId;
 use holdfast_core::boundary::{Input, StreamOp, WatchResponse};
+use holdfast_core::request::Credentials;
 
 use super::event::Event;
 use super::{Phase, World};
@@ -73,7 +74,10 @@ impl World {
         self.after(pause, Event::StreamOp { slot });
         let op = match self.slots[slot as usize].open {
             None => match self.first_op(slot) {
-                Some(op) => op,
+                Some(op) => {
+                    self.name_stream(slot);
+                    op
+                }
                 None => return,
             },
             Some(_) if is_last => return,
@@ -108,7 +112,7 @@ impl World {
         &mut self,
         slot: Option<u32>,
         m: usize,
-        op: &StreamOp,
+        (credentials, op): (Credentials, &StreamOp),
         reads: bool,
     ) -> Option<u32> {
         let life = self.machines[m].life()?;
@@ -124,6 +128,9 @@ impl World {
             matches!(op, StreamOp::Create(create) if create.key[..] == [0] && create.range_end[..] == [0]);
         self.slots[slot as usize] = Slot { resume_at, watches_all, ..Slot::scripted(m, reads) };
         self.open_stream(slot, m, life);
+        if self.guests.is_some() {
+            self.send_op(slot, StreamOp::Open { credentials });
+        }
         self.send_op(slot, op.clone());
         Some(slot)
     }
@@ -168,6 +175,18 @@ impl World {
         })
     }
 
+    /// Says whose a fresh stream is, where that matters. In the last look everything must be seen.
+    fn name_stream(&mut self, slot: u32) {
+        let credentials = match &mut self.guests {
+            None => return,
+            Some(guests) if self.phase == Phase::Storm && !self.slots[slot as usize].watches_all => {
+                guests.credentials()
+            }
+            Some(_) => self.own_credentials(),
+        };
+        self.send_op(slot, StreamOp::Open { credentials });
+    }
+
     /// Opens a stream in a slot.
     pub(super) fn open_stream(&mut self, slot: u32, member: usize, life: usize) {
         let number = self.history.streams.len();
@@ -203,6 +222,7 @@ impl World {
     pub(super) fn on_deliver(&mut self, m: usize, stream: StreamId, response: WatchResponse, applied: u64) {
         let at = self.moment();
         self.counts.deliveries += 1;
+        self.marks.hit_if(Mark::WatchDenied, response.cancel_reason.contains("permission denied"));
         let number = stream.0 as usize;
         let slot = self.slots.iter().position(|slot| slot.open == Some(number));
         if let Some(slot) = slot {

@@ -231,9 +231,8 @@ impl World {
                 self.on_deliver(m, stream, response, applied);
             }
             Effect::Send { to, message } => self.on_send(m, to, message),
-            Effect::HashPassword { .. } | Effect::CheckPassword { .. } => {
-                unreachable!("no client has a password")
-            }
+            Effect::HashPassword { job, password } => self.hash_password(m, job, &password),
+            Effect::CheckPassword { job, password, hash } => self.check_password(m, job, &password, &hash),
             Effect::Connect { member, .. } => process.disconnected.retain(|known| *known != member),
             Effect::Disconnect { member } => process.disconnected.push(member),
             Effect::Note(note) => self.observe_note(m, &note),
