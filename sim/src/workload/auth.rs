@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use holdfast_core::request::{
-    AuthAnswer, AuthRequest, Credentials, Permission, PermissionKind, Request, Response, Secret,
+    AuthAnswer, AuthRequest, Credentials, Permission, PermissionKind, PutRequest, Request, RequestOp,
+    Response, Secret, TxnRequest,
 };
 
 use crate::plan::AuthPlan;
@@ -63,6 +64,12 @@ impl Guests {
         for _ in 0..self.rng.below(5) {
             setup.push(self.grant());
         }
+        if self.rng.chance(0.5) {
+            // Who may write everything and read little.
+            let (kind, all) = (PermissionKind::Write, Bytes::from_static(&[0]));
+            let permission = Some(Permission { kind, key: all.clone(), range_end: all });
+            setup.push(AuthRequest::RoleGrantPermission { role: "few".to_owned(), permission });
+        }
         setup.push(grant_role(USERS[1], "some"));
         setup.push(grant_role(USERS[2], "few"));
         setup.push(AuthRequest::Enable);
@@ -82,10 +89,38 @@ impl Guests {
         if let Some(next) = self.setup.pop_front() {
             return Some((Request::Auth(next), root()));
         }
+        if self.rng.chance(0.05) {
+            return Some((self.showing_txn(), Credentials::Certificate(USERS[2].to_owned())));
+        }
         let request = self.request();
         let is_roots = !matches!(request, AuthRequest::Authenticate { .. }) && self.rng.chance(0.8);
         let credentials = if is_roots { root() } else { self.credentials() };
         Some((Request::Auth(request), credentials))
+    }
+
+    /// A txn whose one put shows what its key had: a right to write does not cover it, however deep it stands and
+    /// whether it comes to pass or not.
+    fn showing_txn(&mut self) -> Request {
+        let value = Bytes::from(format!("shown{:x}", self.rng.next()));
+        let put = PutRequest {
+            key: self.rng.pick(&self.keys).clone(),
+            value,
+            prev_kv: true,
+            ..PutRequest::default()
+        };
+        let mut txn = self.branch(RequestOp::Put(put));
+        for _ in 0..self.rng.below(3) {
+            txn = self.branch(RequestOp::Txn(Box::new(txn)));
+        }
+        Request::Txn(txn)
+    }
+
+    /// A txn with one operation, which is carried out or not.
+    fn branch(&mut self, op: RequestOp) -> TxnRequest {
+        match self.rng.chance(0.7) {
+            true => TxnRequest { success: vec![op], ..TxnRequest::default() },
+            false => TxnRequest { failure: vec![op], ..TxnRequest::default() },
+        }
     }
 
     /// Who asks next.
