@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use holdfast_core::auth::ROOT;
 use holdfast_core::base::{ClusterId, MemberId, StreamId, WaiterId};
 use holdfast_core::boundary::{StreamOp, WatchResponse};
-use holdfast_core::request::{Request, Response};
+use holdfast_core::request::{Credentials, Request, Response};
 use holdfast_core::status::Status;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -19,7 +20,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 #[derive(Debug)]
 pub enum Inbound {
     /// Becomes `Input::Client`; the matching `Effect::Reply` goes into `reply`.
-    Call { waiter: WaiterId, request: Request, reply: oneshot::Sender<Result<Response, Status>> },
+    Call {
+        waiter: WaiterId,
+        credentials: Credentials,
+        request: Request,
+        reply: oneshot::Sender<Result<Response, Status>>,
+    },
     /// Becomes `Input::Abandon`; comes only for a waiter whose reply was not taken.
     Abandon { waiter: WaiterId },
     /// `Effect::Deliver`s of `stream` go into `out`. Not an input: the first `StreamOp` opens the stream
@@ -81,22 +87,33 @@ impl Gate {
 
     /// Asks the node and waits for its answer. Dropping the future abandons the call.
     /// Errors: the node's refusal; `Status::Stopped` if the core loop is gone.
-    pub async fn call(&self, request: Request) -> Result<Response, Status> {
+    pub async fn call(&self, credentials: Credentials, request: Request) -> Result<Response, Status> {
         let waiter = WaiterId(self.next_id());
         let (reply, answer) = oneshot::channel();
-        self.send(Inbound::Call { waiter, request, reply }).map_err(|Gone| Status::Stopped)?;
+        let call = Inbound::Call { waiter, credentials, request, reply };
+        self.send(call).map_err(|Gone| Status::Stopped)?;
         let mut abandon = AbandonOnDrop { gate: self, waiter, armed: true };
         let result = answer.await;
         abandon.armed = false;
         result.unwrap_or(Err(Status::Stopped))
     }
 
-    /// Opens a watch stream. Errors: `Status::Stopped` if the core loop is gone.
-    pub fn open_stream(&self) -> Result<WatchHandle, Status> {
+    /// As `call`, for what the member asks of itself: root may do it whatever users there are.
+    pub async fn call_as_root(&self, request: Request) -> Result<Response, Status> {
+        self.call(Credentials::Certificate(ROOT.to_owned()), request).await
+    }
+
+    /// Opens a watch stream, whose watches are judged by these credentials.
+    /// Errors: `Status::Stopped` if the core loop is gone.
+    pub fn open_stream(&self, credentials: Credentials) -> Result<WatchHandle, Status> {
         let stream = StreamId(self.next_id());
         let (out, responses) = mpsc::unbounded_channel();
         self.send(Inbound::OpenStream { stream, out }).map_err(|Gone| Status::Stopped)?;
-        Ok(WatchHandle { gate: self.clone(), stream, responses })
+        let handle = WatchHandle { gate: self.clone(), stream, responses };
+        if credentials != Credentials::None {
+            handle.send(StreamOp::Open { credentials });
+        }
+        Ok(handle)
     }
 
     /// The core loop says whether the node knows a leader.

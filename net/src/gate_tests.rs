@@ -12,7 +12,7 @@ fn identity() -> Identity {
 #[tokio::test]
 async fn call_gets_the_reply_of_its_waiter() {
     let (gate, mut inbox) = Gate::new(identity());
-    let call = gate.call(Request::Status);
+    let call = gate.call(Credentials::None, Request::Status);
     let serve = async {
         let Some(Inbound::Call { reply, request: Request::Status, .. }) = inbox.recv().await else {
             panic!("expected the call");
@@ -27,7 +27,7 @@ async fn call_gets_the_reply_of_its_waiter() {
 #[tokio::test]
 async fn dropped_call_is_abandoned_after_its_call() {
     let (gate, mut inbox) = Gate::new(identity());
-    let call = gate.call(Request::Status);
+    let call = gate.call(Credentials::None, Request::Status);
     tokio::select! {
         biased;
         _ = call => panic!("nobody answered"),
@@ -42,15 +42,15 @@ async fn dropped_call_is_abandoned_after_its_call() {
 async fn gone_core_loop_answers_stopped() {
     let (gate, inbox) = Gate::new(identity());
     drop(inbox);
-    assert_eq!(gate.call(Request::Status).await, Err(Status::Stopped));
-    assert_eq!(gate.open_stream().err(), Some(Status::Stopped));
+    assert_eq!(gate.call(Credentials::None, Request::Status).await, Err(Status::Stopped));
+    assert_eq!(gate.open_stream(Credentials::None).err(), Some(Status::Stopped));
     assert!(gate.is_stopped());
 }
 
 #[tokio::test]
 async fn dropped_reply_answers_stopped() {
     let (gate, mut inbox) = Gate::new(identity());
-    let (answer, ()) = tokio::join!(gate.call(Request::Status), async {
+    let (answer, ()) = tokio::join!(gate.call(Credentials::None, Request::Status), async {
         drop(inbox.recv().await);
     });
     assert_eq!(answer, Err(Status::Stopped));
@@ -59,7 +59,7 @@ async fn dropped_reply_answers_stopped() {
 #[tokio::test]
 async fn dropped_watch_handle_closes_its_stream() {
     let (gate, mut inbox) = Gate::new(identity());
-    let handle = gate.open_stream().expect("loop is there");
+    let handle = gate.open_stream(Credentials::None).expect("loop is there");
     drop(handle);
     let Ok(Inbound::OpenStream { stream, .. }) = inbox.try_recv() else { panic!("expected open") };
     let Ok(Inbound::Stream { stream: closed, op: StreamOp::Close }) = inbox.try_recv() else {

@@ -5,6 +5,7 @@
 
 mod auth;
 mod cluster;
+mod credentials;
 mod election;
 mod health;
 mod kv;
@@ -33,6 +34,7 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use crate::gate::Gate;
+use credentials::credentials;
 use refusal::refusal;
 use terms::Terms;
 
@@ -51,7 +53,7 @@ async fn ask(gate: &Gate, metadata: &MetadataMap, request: core::Request) -> Res
         true => Terms::check_anywhere(gate, metadata)?,
         false => Terms::check(gate, metadata)?,
     };
-    let call = gate.call(request);
+    let call = gate.call(credentials(metadata), request);
     let answer = match terms.deadline {
         None => call.await,
         Some(deadline) => tokio::time::timeout(deadline, call)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use holdfast_core::base::{Instant, Lsn, StreamId, WaiterId};
 use holdfast_core::boundary::{CheckpointStep, Effect, Effects, Input, Note, StreamOp, WatchResponse};
 use holdfast_core::node::Node;
-use holdfast_core::request::{Credentials, Request, Response, Secret};
+use holdfast_core::request::{Request, Response, Secret};
 use holdfast_core::status::Status;
 use holdfast_net::gate::{Gate, Inbound, Inbox};
 use holdfast_net::peer::{PeerEvent, REMOVED};
@@ -238,9 +238,9 @@ impl CoreLoop {
 
     fn take_inbound(&mut self, inbound: Inbound) {
         match inbound {
-            Inbound::Call { waiter, request, reply } => {
+            Inbound::Call { waiter, credentials, request, reply } => {
                 self.waiters.insert(waiter, Waiter { reply, is_proposal: is_proposal(&request) });
-                self.inputs.push(Input::Client { waiter, credentials: Credentials::None, request });
+                self.inputs.push(Input::Client { waiter, credentials, request });
             }
             Inbound::Abandon { waiter } => {
                 if self.waiters.remove(&waiter).is_some() {

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use bytes::Bytes;
 use holdfast_core::boundary::{StreamOp, WatchCreate};
-use holdfast_core::request::{PutRequest, RangeRequest, Request, Response};
+use holdfast_core::request::{Credentials, PutRequest, RangeRequest, Request, Response};
 use holdfast_core::status::Status;
 
 use super::*;
@@ -33,7 +33,7 @@ async fn serving(disk: &TestDisk) -> Member {
 
 async fn put(member: &Member, key: &'static str, value: &'static str) -> Result<i64, Status> {
     let (key, value) = (Bytes::from_static(key.as_bytes()), Bytes::from_static(value.as_bytes()));
-    match member.gate.call(Request::Put(PutRequest { key, value, ..PutRequest::default() })).await? {
+    match member.gate.call_as_root(Request::Put(PutRequest { key, value, ..PutRequest::default() })).await? {
         Response::Put(put) => Ok(put.header.revision),
         other => panic!("{other:?}"),
     }
@@ -41,7 +41,7 @@ async fn put(member: &Member, key: &'static str, value: &'static str) -> Result<
 
 async fn get(member: &Member, key: &'static str) -> Option<Bytes> {
     let key = Bytes::from_static(key.as_bytes());
-    match member.gate.call(Request::Range(RangeRequest { key, ..RangeRequest::default() })).await {
+    match member.gate.call_as_root(Request::Range(RangeRequest { key, ..RangeRequest::default() })).await {
         Ok(Response::Range(range)) => range.kvs.first().map(|kv| kv.value.clone()),
         other => panic!("{other:?}"),
     }
@@ -105,7 +105,7 @@ async fn full_disk_keeps_writes_waiting_but_not_reads() {
 async fn stopped_member_answers_those_who_wait_and_ends_streams() {
     let disk = TestDisk::default();
     let member = serving(&disk).await;
-    let mut stream = member.gate.open_stream().expect("the loop runs");
+    let mut stream = member.gate.open_stream(Credentials::None).expect("the loop runs");
     let create = WatchCreate { key: Bytes::from_static(b"a"), ..WatchCreate::default() };
     stream.send(StreamOp::Create(create));
     assert!(stream.recv().await.expect("it is answered").created);
@@ -114,7 +114,7 @@ async fn stopped_member_answers_those_who_wait_and_ends_streams() {
     let gate = member.gate.clone();
     stop(member).await;
     assert!(stream.recv().await.is_none());
-    assert_eq!(gate.call(Request::Status).await, Err(Status::Stopped));
+    assert_eq!(gate.call_as_root(Request::Status).await, Err(Status::Stopped));
 }
 
 #[tokio::test]

@@ -121,7 +121,7 @@ async fn serve(config: &ServerConfig) -> Result<Ending, String> {
 
 /// A leader hands over before it stops, so that writes go on without an election. Clients are served meanwhile.
 async fn hand_over(member: &Member) {
-    match tokio::time::timeout(HAND_OVER_WITHIN, member.gate.call(Request::HandOver)).await {
+    match tokio::time::timeout(HAND_OVER_WITHIN, member.gate.call_as_root(Request::HandOver)).await {
         // A follower, and a sole member, have nothing to hand over.
         Ok(Ok(_)) => {}
         Ok(Err(status)) => warn!(error = %status, "leadership was not handed over"),

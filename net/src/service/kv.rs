@@ -3,6 +3,7 @@
 use holdfast_core::request as core;
 use tonic::{Request, Response, Status};
 
+use super::credentials::credentials;
 use super::range_stream::{self, RangeStream};
 use super::terms::{Terms, Until};
 use super::{ask, mismatched};
@@ -49,7 +50,7 @@ impl pb::kv_server::Kv for Kv {
         let (metadata, _, message) = request.into_parts();
         let terms = Terms::check(&self.gate, &metadata)?;
         let request = convert::range_request(message);
-        let stream = range_stream::open(self.gate.clone(), request)?;
+        let stream = range_stream::open(self.gate.clone(), credentials(&metadata), request)?;
         Ok(Response::new(terms.bound(&self.gate, stream)))
     }
 

@@ -7,6 +7,7 @@ use holdfast_core::base::LeaseId;
 use holdfast_core::request as core;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::credentials::credentials;
 use super::refusal::{refusal, restated};
 use super::terms::{Terms, Until};
 use super::{ask, mismatched};
@@ -74,7 +75,7 @@ impl pb::lease_server::Lease for Lease {
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
         let (metadata, _, requests) = request.into_parts();
         let terms = Terms::check(&self.gate, &metadata)?;
-        let answers = keep_alives(self.gate.clone(), requests);
+        let answers = keep_alives(self.gate.clone(), credentials(&metadata), requests);
         Ok(Response::new(terms.bound_standing(&self.gate, answers)))
     }
 
@@ -113,17 +114,24 @@ impl pb::lease_server::Lease for Lease {
 }
 
 /// One answer a request, in order (LEASE-7); the client's half-close ends the stream.
-fn keep_alives(gate: Gate, requests: Streaming<pb::LeaseKeepAliveRequest>) -> KeepAlives {
-    Box::pin(stream::try_unfold((gate, requests), |(gate, mut requests)| async move {
-        let Some(request) = requests.message().await.map_err(restated)? else { return Ok(None) };
-        let renew = core::Request::LeaseKeepAlive { id: LeaseId(request.id) };
-        match gate.call(renew).await.map_err(refusal)? {
-            core::Response::LeaseKeepAlive { header, id, ttl } => {
-                let header = Some(convert::header(gate.identity(), header));
-                let answer = pb::LeaseKeepAliveResponse { header, id: id.0, ttl };
-                Ok(Some((answer, (gate, requests))))
+fn keep_alives(
+    gate: Gate,
+    credentials: core::Credentials,
+    requests: Streaming<pb::LeaseKeepAliveRequest>,
+) -> KeepAlives {
+    Box::pin(stream::try_unfold(
+        (gate, credentials, requests),
+        |(gate, credentials, mut requests)| async move {
+            let Some(request) = requests.message().await.map_err(restated)? else { return Ok(None) };
+            let renew = core::Request::LeaseKeepAlive { id: LeaseId(request.id) };
+            match gate.call(credentials.clone(), renew).await.map_err(refusal)? {
+                core::Response::LeaseKeepAlive { header, id, ttl } => {
+                    let header = Some(convert::header(gate.identity(), header));
+                    let answer = pb::LeaseKeepAliveResponse { header, id: id.0, ttl };
+                    Ok(Some((answer, (gate, credentials, requests))))
+                }
+                other => mismatched("LeaseKeepAlive", &other),
             }
-            other => mismatched("LeaseKeepAlive", &other),
-        }
-    }))
+        },
+    ))
 }

@@ -7,7 +7,9 @@
 use std::pin::Pin;
 
 use futures_util::{Stream, stream};
-use holdfast_core::request::{RangeRequest, RangeResponse, Request, Response, SortOrder, SortTarget};
+use holdfast_core::request::{
+    Credentials, RangeRequest, RangeResponse, Request, Response, SortOrder, SortTarget,
+};
 use holdfast_core::status;
 use prost::Message;
 use tonic::Status;
@@ -25,9 +27,9 @@ const FIRST_CHUNK_KEYS: i64 = 10;
 pub type RangeStream = Pin<Box<dyn Stream<Item = Result<pb::RangeStreamResponse, Status>> + Send>>;
 
 /// Errors: RS-1, and the refusals of any range that etcd checks before them.
-pub fn open(gate: Gate, request: RangeRequest) -> Result<RangeStream, Status> {
+pub fn open(gate: Gate, credentials: Credentials, request: RangeRequest) -> Result<RangeStream, Status> {
     check_request(&request).map_err(refusal)?;
-    let chunks = Chunks::new(gate, request);
+    let chunks = Chunks::new(gate, credentials, request);
     Ok(Box::pin(stream::try_unfold(chunks, |mut chunks| async move {
         let chunk = chunks.take_next().await?;
         Ok(chunk.map(|response| (pb::RangeStreamResponse { range_response: Some(response) }, chunks)))
@@ -63,6 +65,8 @@ fn check_request(request: &RangeRequest) -> Result<(), status::Status> {
 /// Where the stream is.
 struct Chunks {
     gate: Gate,
+    /// Each chunk is judged by itself: what was lost under way ends the stream.
+    credentials: Credentials,
     /// The range that is still to be read.
     rest: RangeRequest,
     /// What the first answer said, for the last chunk.
@@ -81,9 +85,9 @@ struct First {
 }
 
 impl Chunks {
-    fn new(gate: Gate, request: RangeRequest) -> Chunks {
-        let wanted = if request.limit > 0 { request.limit } else { i64::MAX };
-        Chunks { gate, rest: request, first: None, wanted, chunk_keys: FIRST_CHUNK_KEYS, over: false }
+    fn new(gate: Gate, credentials: Credentials, rest: RangeRequest) -> Chunks {
+        let wanted = if rest.limit > 0 { rest.limit } else { i64::MAX };
+        Chunks { gate, credentials, rest, first: None, wanted, chunk_keys: FIRST_CHUNK_KEYS, over: false }
     }
 
     async fn take_next(&mut self) -> Result<Option<pb::RangeResponse>, Status> {
@@ -93,7 +97,8 @@ impl Chunks {
         if !self.rest.count_only {
             self.rest.limit = self.chunk_keys.min(self.wanted);
         }
-        let range = match self.gate.call(Request::Range(self.rest.clone())).await.map_err(refusal)? {
+        let call = self.gate.call(self.credentials.clone(), Request::Range(self.rest.clone()));
+        let range = match call.await.map_err(refusal)? {
             Response::Range(range) => range,
             other => mismatched("RangeStream", &other),
         };

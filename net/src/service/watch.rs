@@ -12,6 +12,7 @@ use holdfast_core::status;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::MESSAGE_OVERHEAD_BYTES;
+use super::credentials::credentials;
 use super::refusal::{refusal, restated};
 use super::terms::{Terms, Until};
 use crate::convert;
@@ -46,7 +47,7 @@ impl pb::watch_server::Watch for Watch {
         let terms = Terms::check(&self.gate, &metadata)?;
         let stream = WatchStream {
             requests: Some(requests),
-            handle: self.gate.open_stream().map_err(refusal)?,
+            handle: self.gate.open_stream(credentials(&metadata)).map_err(refusal)?,
             gate: self.gate.clone(),
             pieces: None,
             owed_bytes: 0,

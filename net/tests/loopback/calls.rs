@@ -203,13 +203,11 @@ async fn move_leader_has_no_header_and_keeps_refusals() {
 async fn unsupported_methods_say_so_by_name() {
     let port = Port::open().await;
     let channel = port.channel().await;
-    let mut auth = pb::auth_client::AuthClient::new(channel.clone());
     let mut maintenance = pb::maintenance_client::MaintenanceClient::new(channel.clone());
     let mut lock = v3lockpb::lock_client::LockClient::new(channel.clone());
     let mut election = v3electionpb::election_client::ElectionClient::new(channel);
     let activate = pb::AlarmRequest { action: 1, ..pb::AlarmRequest::default() };
     let refusals = [
-        (auth.user_add(pb::AuthUserAddRequest::default()).await.err(), "Auth/UserAdd"),
         (maintenance.snapshot(pb::SnapshotRequest {}).await.err(), "Maintenance/Snapshot"),
         (maintenance.alarm(activate).await.err(), "Maintenance/Alarm with another action than GET"),
         (lock.unlock(v3lockpb::UnlockRequest::default()).await.err(), "Lock/Unlock"),
@@ -220,9 +218,6 @@ async fn unsupported_methods_say_so_by_name() {
         assert_eq!(status.code(), Code::Unimplemented);
         assert_eq!(status.message(), format!("holdfast: {name} is not supported yet"));
     }
-    let answer = auth.auth_status(pb::AuthStatusRequest {}).await.expect("auth status").into_inner();
-    assert!(!answer.enabled);
-    assert_eq!(answer.auth_revision, 1);
 }
 
 #[tokio::test]

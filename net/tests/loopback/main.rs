@@ -1,6 +1,7 @@
 //! The real transport over loopback, before a toy in the node's place.
 #![cfg(not(madsim))]
 
+mod auth;
 mod calls;
 mod edges;
 mod peers;

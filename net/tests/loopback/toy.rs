@@ -1,7 +1,7 @@
 //! A node in a few lines: a sorted map, one revision a put, every watcher sees every put.
 //!
 //! Some keys are orders: `compacted` is refused, `hang` is never answered, `burst` makes each watcher see
-//! three events of one mebibyte in one response.
+//! three events of one mebibyte in one response. Of users and roles it knows what it is asked, and echoes it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use bytes::Bytes;
 use holdfast_core::base::{ClusterId, KeyRange, KeyValue, LeaseId, MemberId, StreamId, WaiterId, WatchId};
 use holdfast_core::boundary::{Event, EventKind, StreamOp, WatchResponse};
 use holdfast_core::request::{
-    Alarm, Header, Member, PutRequest, PutResponse, RangeRequest, RangeResponse, Request, Response,
-    StatusResponse, TxnResponse,
+    Alarm, AuthAnswer, AuthRequest, Credentials, Header, Member, Permission, PermissionKind, PutRequest,
+    PutResponse, RangeRequest, RangeResponse, Request, Response, Secret, StatusResponse, TxnResponse,
 };
 use holdfast_core::status::Status;
 use holdfast_net::gate::{Identity, Inbound, Inbox};
@@ -35,6 +35,8 @@ pub enum Saw {
     Hanging(WaiterId),
     Abandon(WaiterId),
     Op(StreamOp),
+    /// Somebody with credentials asks.
+    Asked(Credentials),
 }
 
 pub type Seen = mpsc::UnboundedReceiver<Saw>;
@@ -70,15 +72,17 @@ struct Toy {
 impl Toy {
     fn take(&mut self, inbound: Inbound) {
         match inbound {
-            Inbound::Call { waiter, request, reply } => match self.answer(request) {
-                Some(result) => {
-                    reply.send(result).ok();
+            Inbound::Call { waiter, credentials, request, reply } => {
+                match self.answer_to(credentials, request) {
+                    Some(result) => {
+                        reply.send(result).ok();
+                    }
+                    None => {
+                        self.hanging.push(reply);
+                        self.saw.send(Saw::Hanging(waiter)).ok();
+                    }
                 }
-                None => {
-                    self.hanging.push(reply);
-                    self.saw.send(Saw::Hanging(waiter)).ok();
-                }
-            },
+            }
             Inbound::Abandon { waiter } => {
                 self.saw.send(Saw::Abandon(waiter)).ok();
             }
@@ -94,6 +98,13 @@ impl Toy {
 
     fn header(&self) -> Header {
         Header { revision: self.revision, raft_term: TERM }
+    }
+
+    fn answer_to(&mut self, asker: Credentials, request: Request) -> Option<Result<Response, Status>> {
+        if asker != Credentials::None {
+            self.saw.send(Saw::Asked(asker)).ok();
+        }
+        self.answer(request)
     }
 
     /// `None`: never.
@@ -149,6 +160,10 @@ impl Toy {
                 })
             }
             Request::Defragment => Response::Defragment,
+            Request::Auth(asked) => match echo(asked) {
+                Ok(answer) => Response::Auth { header, answer },
+                Err(status) => return Some(Err(status)),
+            },
             other => panic!("the toy was not told about {other:?}"),
         }))
     }
@@ -243,4 +258,61 @@ impl Toy {
     fn send(&self, stream: StreamId, response: WatchResponse) {
         self.outs[&stream].send(response).ok();
     }
+}
+
+/// What is asked about users and roles, as far as an answer has room for it.
+fn echo(asked: AuthRequest) -> Result<AuthAnswer, Status> {
+    Ok(match asked {
+        AuthRequest::Status => AuthAnswer::Status { is_enabled: true, auth_revision: 7 },
+        AuthRequest::Authenticate { password, .. } if password.0.is_empty() => {
+            return Err(Status::AuthFailed);
+        }
+        AuthRequest::Authenticate { password, .. } => AuthAnswer::Token(password),
+        AuthRequest::UserGet { name } => AuthAnswer::User { roles: vec![name, "b".to_owned()] },
+        AuthRequest::UserList => AuthAnswer::Users(vec!["ann".to_owned(), "bob".to_owned()]),
+        AuthRequest::RoleList => AuthAnswer::Roles(vec!["some".to_owned()]),
+        AuthRequest::RoleGet { role } => {
+            let permission = |kind: PermissionKind, range_end: &'static str| Permission {
+                kind,
+                key: role.clone().into(),
+                range_end: range_end.into(),
+            };
+            AuthAnswer::Role {
+                permissions: vec![
+                    permission(PermissionKind::ReadWrite, ""),
+                    permission(PermissionKind::Write, "z"),
+                ],
+            }
+        }
+        change => {
+            // Only what is right is done: each change as the test below asks for it.
+            let wanted = changes().into_iter().any(|wanted| wanted == change);
+            return if wanted { Ok(AuthAnswer::Done) } else { Err(Status::InvalidAuthMgmt) };
+        }
+    })
+}
+
+/// The changes that the toy takes.
+fn changes() -> Vec<AuthRequest> {
+    let name = || "ann".to_owned();
+    let role = || "some".to_owned();
+    let password = || Secret::new("word");
+    let (key, range_end) = (Bytes::from_static(b"k"), Bytes::from_static(b"l"));
+    let permission =
+        Permission { kind: PermissionKind::Write, key: key.clone(), range_end: range_end.clone() };
+    vec![
+        AuthRequest::Enable,
+        AuthRequest::Disable,
+        AuthRequest::UserAdd { name: name(), password: password(), no_password: false },
+        AuthRequest::UserAdd { name: name(), password: Secret::default(), no_password: true },
+        AuthRequest::UserDelete { name: name() },
+        AuthRequest::UserChangePassword { name: name(), password: password() },
+        AuthRequest::UserGrantRole { name: name(), role: role() },
+        AuthRequest::UserRevokeRole { name: name(), role: role() },
+        AuthRequest::RoleAdd { role: role() },
+        AuthRequest::RoleDelete { role: role() },
+        AuthRequest::RoleGrantPermission { role: role(), permission: Some(permission) },
+        AuthRequest::RoleGrantPermission { role: role(), permission: None },
+        AuthRequest::RoleRevokePermission { role: role(), key, range_end },
+    ]
 }
