@@ -97,6 +97,7 @@ pub fn admit(
 ) -> Result<Admitted, Refusal> {
     check_quota(&request, config, state)?;
     check_request(&request, &config.limits)?;
+    check_password(&request)?;
     if let Request::Auth(AuthRequest::Authenticate { name, password }) = request {
         // Whoever logs in is nobody yet: a token that came along does not count (AUTH-11).
         return Ok(Admitted::Login { name, password });
@@ -137,13 +138,23 @@ pub fn admit(
             }
             Admitted::Propose { action: Action::LeaseGrant { id: grant.id, ttl: grant.ttl }, physical: false }
         }
-        Request::Auth(request) => admit_auth(request)?,
+        Request::Auth(request) => admit_auth(request),
         write => {
             let physical = matches!(&write, Request::Compact(compact) if compact.physical);
             let action = action_of(write).expect("reads are matched above");
             Admitted::Propose { action, physical }
         }
     })
+}
+
+/// Before anybody asks whose request it is: etcd hashes first (AUTH-9).
+fn check_password(request: &Request) -> Result<(), Status> {
+    let password = match request {
+        Request::Auth(AuthRequest::UserAdd { password, no_password: false, .. }) => password,
+        Request::Auth(AuthRequest::UserChangePassword { password, .. }) => password,
+        _ => return Ok(()),
+    };
+    if password.0.len() > PASSWORD_BYTES_MAX { Err(Status::PasswordTooLong) } else { Ok(()) }
 }
 
 /// What etcd's services ask of a caller before anything is proposed or done; reads and changes of keys are
@@ -166,20 +177,17 @@ fn check_identity(request: &Request, identity: Option<&Identity>, state: &State)
     }
 }
 
-fn admit_auth(request: AuthRequest) -> Result<Admitted, Status> {
+fn admit_auth(request: AuthRequest) -> Admitted {
     let ask = |query| Admitted::Linearizable(Query::Auth(query));
-    let hash = |password: Secret, change| match password.0.len() > PASSWORD_BYTES_MAX {
-        true => Err(Status::PasswordTooLong),
-        false => Ok(Admitted::HashPassword { password, change }),
-    };
+    let hash = |password: Secret, change| Admitted::HashPassword { password, change };
     let password_hash = Secret::default();
     let change = match request {
-        AuthRequest::Status => return Ok(ask(AuthQuery::Status)),
-        AuthRequest::UserGet { name } => return Ok(ask(AuthQuery::User { name })),
-        AuthRequest::UserList => return Ok(ask(AuthQuery::Users)),
-        AuthRequest::RoleGet { role } => return Ok(ask(AuthQuery::Role { role })),
-        AuthRequest::RoleList => return Ok(ask(AuthQuery::Roles)),
-        AuthRequest::Authenticate { name, password } => return Ok(Admitted::Login { name, password }),
+        AuthRequest::Status => return ask(AuthQuery::Status),
+        AuthRequest::UserGet { name } => return ask(AuthQuery::User { name }),
+        AuthRequest::UserList => return ask(AuthQuery::Users),
+        AuthRequest::RoleGet { role } => return ask(AuthQuery::Role { role }),
+        AuthRequest::RoleList => return ask(AuthQuery::Roles),
+        AuthRequest::Authenticate { name, password } => return Admitted::Login { name, password },
         AuthRequest::UserAdd { name, password, no_password: false } => {
             return hash(password, AuthChange::UserAdd { name, password_hash, no_password: false });
         }
@@ -206,7 +214,7 @@ fn admit_auth(request: AuthRequest) -> Result<Admitted, Status> {
             AuthChange::RoleRevokePermission { role, key, range_end }
         }
     };
-    Ok(Admitted::Propose { action: Action::Auth(change), physical: false })
+    Admitted::Propose { action: Action::Auth(change), physical: false }
 }
 
 /// QUO-1, QUO-2: before field validation.

@@ -25,17 +25,17 @@ pub struct Answer {
 }
 
 /// Masks what names the cluster.
-fn mask(header: &mut Option<pb::ResponseHeader>) -> i64 {
+pub(crate) fn mask(header: &mut Option<pb::ResponseHeader>) -> i64 {
     let Some(header) = header else { return 0 };
     (header.cluster_id, header.member_id, header.raft_term) = (0, 0, 0);
     header.revision
 }
 
-fn answer(body: &impl Debug, revision: i64) -> Answer {
+pub(crate) fn answer(body: &impl Debug, revision: i64) -> Answer {
     Answer { text: format!("{body:?}"), revision }
 }
 
-fn refusal(status: &Status) -> Answer {
+pub(crate) fn refusal(status: &Status) -> Answer {
     Answer { text: format!("refused {:?} {:?}", status.code(), status.message()), revision: 0 }
 }
 
@@ -47,7 +47,7 @@ pub async fn ask(client: &mut Client, request: Request) -> Answer {
 async fn answered(client: &mut Client, request: Request) -> Result<Answer, Status> {
     macro_rules! unary {
         ($service:ident . $call:ident ( $body:expr ), $change:expr) => {{
-            let mut body = client.$service.$call($body).await?.into_inner();
+            let mut body = client.$service.$call(client.request($body)).await?.into_inner();
             let revision = mask(&mut body.header);
             #[allow(clippy::redundant_closure_call, reason = "one arm a call, with its own change")]
             ($change)(&mut body);
@@ -82,7 +82,7 @@ async fn answered(client: &mut Client, request: Request) -> Result<Answer, Statu
         }
         Request::KeepAlive(body) => {
             let requests = futures_util::stream::iter([body]);
-            let mut responses = client.lease.lease_keep_alive(requests).await?.into_inner();
+            let mut responses = client.lease.lease_keep_alive(client.request(requests)).await?.into_inner();
             let mut first = responses.message().await?;
             let revision = first.as_mut().map_or(0, |body| mask(&mut body.header));
             Ok(answer(&first, revision))
@@ -107,7 +107,7 @@ fn drop_order_of_ties(ties: bool, found: &mut pb::RangeResponse) {
 /// The pieces joined: where a server cuts is its own affair.
 async fn range_stream(client: &mut Client, body: pb::RangeRequest) -> Result<Answer, Status> {
     let ties = order_of_ties_is_open(&body);
-    let mut pieces = client.kv.range_stream(body).await?.into_inner();
+    let mut pieces = client.kv.range_stream(client.request(body)).await?.into_inner();
     let mut whole = pb::RangeResponse::default();
     while let Some(piece) = pieces.message().await? {
         let piece = piece.range_response.unwrap_or_default();
@@ -129,7 +129,7 @@ async fn watch(client: &mut Client, create: pb::WatchCreateRequest) -> Result<An
     let send = async |union| requests.send(pb::WatchRequest { request_union: Some(union) }).await;
     let gone = |_| Status::unavailable("the request side is gone");
     send(RequestUnion::CreateRequest(create)).await.map_err(gone)?;
-    let mut responses = client.watch.watch(Box::pin(queue)).await?.into_inner();
+    let mut responses = client.watch.watch(client.request(Box::pin(queue))).await?.into_inner();
     let (mut control, mut events) = (Vec::new(), Vec::new());
     let started = std::time::Instant::now();
     while started.elapsed() < PROGRESS_WITHIN {

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_net::proto::etcdserverpb as pb;
+use pb::auth_client::AuthClient;
 use pb::cluster_client::ClusterClient;
 use pb::kv_client::KvClient;
 use pb::lease_client::LeaseClient;
 use pb::maintenance_client::MaintenanceClient;
 use pb::watch_client::WatchClient;
-use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
 
 /// Largest message taken; the server bounds none.
 const RECEIVE_BYTES_MAX: usize = 1 << 30;
@@ -18,11 +19,14 @@ const RECEIVE_BYTES_MAX: usize = 1 << 30;
 /// One connection with all the services on it.
 #[derive(Clone)]
 pub struct Client {
+    pub auth: AuthClient<Channel>,
     pub kv: KvClient<Channel>,
     pub lease: LeaseClient<Channel>,
     pub cluster: ClusterClient<Channel>,
     pub maintenance: MaintenanceClient<Channel>,
     pub watch: WatchClient<Channel>,
+    /// Goes with what `ask` asks.
+    pub token: Option<String>,
 }
 
 impl Client {
@@ -31,12 +35,24 @@ impl Client {
         let endpoint = Endpoint::from_shared(endpoint.to_owned()).expect("a URL of our own making");
         let channel = endpoint.connect_timeout(Duration::from_secs(5)).tcp_nodelay(true).connect_lazy();
         Client {
+            auth: AuthClient::new(channel.clone()),
             kv: KvClient::new(channel.clone()).max_decoding_message_size(RECEIVE_BYTES_MAX),
             lease: LeaseClient::new(channel.clone()),
             cluster: ClusterClient::new(channel.clone()),
             maintenance: MaintenanceClient::new(channel.clone()),
             watch: WatchClient::new(channel).max_decoding_message_size(RECEIVE_BYTES_MAX),
+            token: None,
         }
+    }
+
+    /// A request with the token, if there is one.
+    pub fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(token) = &self.token {
+            let token = token.parse().expect("tokens are letters and digits");
+            request.metadata_mut().insert("token", token);
+        }
+        request
     }
 
     /// Puts and gives the revision.

@@ -3,6 +3,8 @@
 #![cfg(not(madsim))]
 
 pub mod ask;
+pub mod ask_auth;
+pub mod auth_script;
 pub mod client;
 pub mod cluster;
 pub mod etcd;

@@ -356,3 +356,27 @@ fn clear_ignores(txn: &mut pb::TxnRequest) {
         }
     }
 }
+
+/// The ranges of keys that a request asks for, however deep.
+pub fn ranges_of(request: &Request) -> Vec<(Bytes, Bytes)> {
+    match request {
+        Request::Range(range) | Request::RangeStream(range) => {
+            vec![(range.key.clone(), range.range_end.clone())]
+        }
+        Request::Delete(delete) => vec![(delete.key.clone(), delete.range_end.clone())],
+        Request::Watch(create) => vec![(create.key.clone(), create.range_end.clone())],
+        Request::Txn(txn) => ranges_of_txn(txn),
+        _ => Vec::new(),
+    }
+}
+
+fn ranges_of_txn(txn: &pb::TxnRequest) -> Vec<(Bytes, Bytes)> {
+    let compares = txn.compare.iter().map(|compare| (compare.key.clone(), compare.range_end.clone()));
+    let ops = txn.success.iter().chain(&txn.failure).flat_map(|op| match &op.request {
+        Some(Op::RequestRange(range)) => vec![(range.key.clone(), range.range_end.clone())],
+        Some(Op::RequestDeleteRange(delete)) => vec![(delete.key.clone(), delete.range_end.clone())],
+        Some(Op::RequestTxn(nested)) => ranges_of_txn(nested),
+        _ => Vec::new(),
+    });
+    compares.chain(ops).collect()
+}
