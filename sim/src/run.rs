@@ -287,13 +287,15 @@ impl Harvest {
 
     /// A run set in which too little is acknowledged proves little: `None`, or what is wrong.
     pub fn too_little(&self) -> Option<String> {
-        let Counts { ops, acknowledged, .. } = self.counts;
+        // Who is denied something was answered for good.
+        let Counts { ops, acknowledged, denied, .. } = self.counts;
+        let answered = acknowledged + denied;
         let is_set = self.seeds >= SEEDS_OF_A_SET;
-        (is_set && acknowledged * 100 < ops * ACKNOWLEDGED_PERCENT_MIN).then(|| {
-            let percent = acknowledged as f64 * 100.0 / ops as f64;
+        (is_set && answered * 100 < ops * ACKNOWLEDGED_PERCENT_MIN).then(|| {
+            let percent = answered as f64 * 100.0 / ops as f64;
             format!(
-                "FAIL liveness/acknowledged  {percent:.1} % of {ops} operations in {} seeds were acknowledged, \
-                 {ACKNOWLEDGED_PERCENT_MIN} % must be",
+                "FAIL liveness/acknowledged  {percent:.1} % of {ops} operations in {} seeds were acknowledged \
+                 or denied, {ACKNOWLEDGED_PERCENT_MIN} % must be",
                 self.seeds
             )
         })

@@ -64,7 +64,11 @@ fn in_order(history: &History, ops: &[usize], is_mixed: bool) -> Vec<usize> {
     let mut ops: Vec<usize> = ops.iter().copied().filter(is_decided).collect();
     ops.sort_by_key(|o| {
         let op = &history.ops[*o];
-        if is_mixed { op.answer.as_ref().map(|answer| answer.at) } else { op.arrived }
+        // A refused grant whose id the proposer chose fits any grant that was refused: named ones come first.
+        match is_mixed {
+            true => (is_of_chosen_id(op), op.answer.as_ref().map(|answer| answer.at)),
+            false => (false, op.arrived),
+        }
     });
     ops
 }
@@ -140,6 +144,11 @@ fn acknowledged(
     Ok(())
 }
 
+/// Whether it leaves the id of a lease to its proposer.
+fn is_of_chosen_id(op: &Op) -> bool {
+    matches!(&op.request, Request::LeaseGrant(grant) if grant.id == LeaseId(0))
+}
+
 /// What nobody was told of may be in the log once, after it arrived.
 fn unanswered(
     history: &History,
@@ -151,8 +160,7 @@ fn unanswered(
 ) {
     let open = ops.iter().map(|o| (*o, &history.ops[*o])).filter(|(_, op)| is_open(op));
     // A grant whose id the proposer chose fits any grant: those that named one come first.
-    let (named, chosen): (Vec<_>, Vec<_>) = open
-        .partition(|(_, op)| !matches!(&op.request, Request::LeaseGrant(grant) if grant.id == LeaseId(0)));
+    let (chosen, named): (Vec<_>, Vec<_>) = open.partition(|(_, op)| is_of_chosen_id(op));
     for (o, op) in named.into_iter().chain(chosen) {
         let Some(arrived) = op.arrived else { continue };
         let gives_nothing = |i: usize| {

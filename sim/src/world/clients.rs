@@ -7,6 +7,7 @@ use holdfast_core::status::Status;
 
 use super::event::Event;
 use super::{Phase, World};
+use crate::check::auth;
 use crate::check::matching::goes_through_log;
 use crate::history::{Answer, Op};
 use crate::marks::Mark;
@@ -207,6 +208,9 @@ impl World {
         }
         let decided = self.history.log.len() as u64;
         let answer = Answer { at, result, applied, decided };
+        if answer.result.as_ref().is_err_and(|status| auth::is_refusal(*status)) {
+            self.counts.denied += 1;
+        }
         if let Ok(response) = &answer.result {
             self.counts.acknowledged += 1;
             self.workload.learn(answer.revision().unwrap_or(0), response);

@@ -24,6 +24,8 @@ counts! {
     turns,
     ops,
     acknowledged,
+    /// Refused for want of a right, a name or a good token.
+    denied,
     crashes,
     power_losses,
     blackouts,
