@@ -98,6 +98,13 @@ impl Gate {
         result.unwrap_or(Err(Status::Stopped))
     }
 
+    /// Asks for something whose answer nobody waits for. It is done or not, as if the caller had gone.
+    pub fn call_unheard(&self, credentials: Credentials, request: Request) {
+        let (reply, _) = oneshot::channel();
+        // Nobody is left to be told when the loop is gone.
+        self.send(Inbound::Call { waiter: WaiterId(self.next_id()), credentials, request, reply }).ok();
+    }
+
     /// As `call`, for what the member asks of itself: root may do it whatever users there are.
     pub async fn call_as_root(&self, request: Request) -> Result<Response, Status> {
         self.call(Credentials::Certificate(ROOT.to_owned()), request).await

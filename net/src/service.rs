@@ -14,6 +14,7 @@ mod lock;
 mod maintenance;
 mod range_stream;
 mod refusal;
+mod session;
 mod terms;
 mod watch;
 

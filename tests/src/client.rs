@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_net::proto::etcdserverpb as pb;
+use holdfast_net::proto::v3electionpb::election_client::ElectionClient;
+use holdfast_net::proto::v3lockpb::lock_client::LockClient;
 use pb::auth_client::AuthClient;
 use pb::cluster_client::ClusterClient;
 use pb::kv_client::KvClient;
@@ -19,6 +21,8 @@ const RECEIVE_BYTES_MAX: usize = 1 << 30;
 /// One connection with all the services on it.
 #[derive(Clone)]
 pub struct Client {
+    pub lock: LockClient<Channel>,
+    pub election: ElectionClient<Channel>,
     pub auth: AuthClient<Channel>,
     pub kv: KvClient<Channel>,
     pub lease: LeaseClient<Channel>,
@@ -35,6 +39,8 @@ impl Client {
         let endpoint = Endpoint::from_shared(endpoint.to_owned()).expect("a URL of our own making");
         let channel = endpoint.connect_timeout(Duration::from_secs(5)).tcp_nodelay(true).connect_lazy();
         Client {
+            lock: LockClient::new(channel.clone()),
+            election: ElectionClient::new(channel.clone()),
             auth: AuthClient::new(channel.clone()),
             kv: KvClient::new(channel.clone()).max_decoding_message_size(RECEIVE_BYTES_MAX),
             lease: LeaseClient::new(channel.clone()),

@@ -58,6 +58,27 @@ impl Terms {
         Ok(Terms { deadline, needs_leader })
     }
 
+    /// Ends a call that may wait for others without end: at its deadline, or when the member closes.
+    pub async fn bound_call<T>(
+        self,
+        gate: &Gate,
+        call: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        let mut outlook = gate.outlook();
+        let deadline = async {
+            match self.deadline {
+                Some(deadline) => sleep(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = call => answer,
+            () = deadline => Err(refusal(status::Status::ContextDeadlineExceeded)),
+            _ = outlook.wait_for(|outlook| outlook.closing) => Err(refusal(status::Status::Stopped)),
+        }
+    }
+
     /// Ends a stream that ends by itself at its deadline, or when its leader is lost.
     pub fn bound<S>(self, gate: &Gate, stream: S) -> Until<S> {
         let end: Option<End> = (self != Terms::default()).then(|| {

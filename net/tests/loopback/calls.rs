@@ -1,7 +1,7 @@
 //! Calls with one answer: headers, refusals, limits, what is not supported.
 
 use holdfast_core::status;
-use holdfast_net::proto::{etcdserverpb as pb, healthpb, v3electionpb, v3lockpb};
+use holdfast_net::proto::{etcdserverpb as pb, healthpb};
 use holdfast_net::service::Kv;
 use pb::kv_server::Kv as _;
 use tonic::{Code, Request, Status};
@@ -202,16 +202,11 @@ async fn move_leader_has_no_header_and_keeps_refusals() {
 #[tokio::test]
 async fn unsupported_methods_say_so_by_name() {
     let port = Port::open().await;
-    let channel = port.channel().await;
-    let mut maintenance = pb::maintenance_client::MaintenanceClient::new(channel.clone());
-    let mut lock = v3lockpb::lock_client::LockClient::new(channel.clone());
-    let mut election = v3electionpb::election_client::ElectionClient::new(channel);
+    let mut maintenance = pb::maintenance_client::MaintenanceClient::new(port.channel().await);
     let activate = pb::AlarmRequest { action: 1, ..pb::AlarmRequest::default() };
     let refusals = [
         (maintenance.snapshot(pb::SnapshotRequest {}).await.err(), "Maintenance/Snapshot"),
         (maintenance.alarm(activate).await.err(), "Maintenance/Alarm with another action than GET"),
-        (lock.unlock(v3lockpb::UnlockRequest::default()).await.err(), "Lock/Unlock"),
-        (election.observe(v3electionpb::LeaderRequest::default()).await.err(), "Election/Observe"),
     ];
     for (status, name) in refusals {
         let status = status.expect("refused");
