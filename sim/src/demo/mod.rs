@@ -1,6 +1,7 @@
 //! The demonstration: a split brain told line by line, and a planted bug that seeds find.
 
 mod narrate;
+mod tale;
 
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use crate::run::{Failure, Report, arguments, run_plan, run_world};
 use crate::scenario::Scenario;
 use crate::world::{Outcome, World};
 pub use narrate::narrate;
+pub use tale::tale;
 
 /// The story that is told, in the tool itself so that it needs no file.
 pub const STORY: &str = "scenarios/fast/split_brain.toml";

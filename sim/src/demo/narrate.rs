@@ -15,13 +15,7 @@ const LONG_NS: u64 = 500_000_000;
 /// Lines of a recorded run.
 pub fn narrate(outcome: &Outcome) -> Vec<String> {
     let Some(record) = &outcome.record else { return Vec::new() };
-    let mut narrator = Narrator {
-        record,
-        history: &outcome.history,
-        seats: vec![None; record.members.len()],
-        gave_up: Vec::new(),
-        lines: Vec::new(),
-    };
+    let mut narrator = Narrator::new(record, &outcome.history);
     for happened in merge(outcome, None) {
         narrator.take(happened.at.at_ns, happened.event);
     }
@@ -29,21 +23,31 @@ pub fn narrate(outcome: &Outcome) -> Vec<String> {
     narrator.lines
 }
 
-struct Narrator<'a> {
-    record: &'a Record,
-    history: &'a History,
+pub struct Narrator<'a> {
+    pub record: &'a Record,
+    pub history: &'a History,
     seats: Vec<Option<&'a Figures>>,
     /// Requests whose answer nobody waits for.
     gave_up: Vec<u32>,
-    lines: Vec<String>,
+    pub lines: Vec<String>,
 }
 
 impl<'a> Narrator<'a> {
+    pub fn new(record: &'a Record, history: &'a History) -> Narrator<'a> {
+        let seats = vec![None; record.members.len()];
+        Narrator { record, history, seats, gave_up: Vec::new(), lines: Vec::new() }
+    }
+
+    /// What a member was at when it was told of last, if it runs.
+    pub fn seat(&self, m: usize) -> Option<&'a Figures> {
+        self.seats[m]
+    }
+
     fn say(&mut self, at_ns: u64, text: &str) {
         self.lines.push(format!("{:>9.3} s  {text}", at_ns as f64 / 1e9));
     }
 
-    fn take(&mut self, at_ns: u64, event: Event) {
+    pub fn take(&mut self, at_ns: u64, event: Event) {
         match event {
             Event::Frame(number) => self.frame(at_ns, &self.record.frames[number].what),
             Event::Call(op) => {

@@ -4,6 +4,7 @@
 //! another for good. A plan is plain data: whoever fills one by hand runs it with `run::run_plan`.
 
 mod aims;
+mod even;
 mod faults;
 mod lie;
 mod profile;

@@ -100,7 +100,7 @@ impl Scenario {
 
     /// The same with the text at hand.
     pub fn parse(path: &Path, text: String) -> Result<Scenario, ScenarioError> {
-        match fill(&text, 0) {
+        match fill(&text, 0, false) {
             Ok((_, Head { about, seed, commit, check: Check { hits, broke, kills } })) => {
                 let kill = |(mutant, at)| Kill { mutant, line: line_of(&text, at) };
                 let kills = kills.into_iter().map(kill).collect();
@@ -124,8 +124,17 @@ impl Scenario {
 
     /// The plan of a seed.
     pub fn plan(&self, seed: u64) -> Plan {
-        let (plan, _) =
-            fill(&self.text, seed).expect("what is wrong with a file does not depend on the seed");
+        self.fill(seed, false)
+    }
+
+    /// The plan of a seed in which what the file leaves open is plain rather than drawn.
+    pub fn even_plan(&self, seed: u64) -> Plan {
+        self.fill(seed, true)
+    }
+
+    fn fill(&self, seed: u64, is_even: bool) -> Plan {
+        let filled = fill(&self.text, seed, is_even);
+        let (plan, _) = filled.expect("what is wrong with a file does not depend on the seed");
         Plan { scenario: Some(self.path.display().to_string()), ..plan }
     }
 }
@@ -141,7 +150,7 @@ fn line_of(text: &str, at: usize) -> u32 {
 }
 
 /// Reads a file and draws from `seed` what it leaves open.
-fn fill(text: &str, seed: u64) -> Read<(Plan, Head)> {
+fn fill(text: &str, seed: u64, is_even: bool) -> Read<(Plan, Head)> {
     let mut file = Table::parse(text, seed)?;
     let about = file.need("about")?.text()?;
     let fixed = file.take("seed").map(|item| item.bits()).transpose()?;
@@ -149,6 +158,9 @@ fn fill(text: &str, seed: u64) -> Read<(Plan, Head)> {
     let profile = file.take("profile").map_or(Ok(Profile::Calm), |item| read_profile(&item))?;
     let nodes = file.take("nodes").map_or(Ok((3, 3)), settings::read_nodes)?;
     let mut plan = Plan::draw_sized(seed, profile, nodes.0);
+    if is_even {
+        plan.even_out();
+    }
     settings::read_settings(&mut file, &mut plan)?;
     let steps = file.take("step").map_or(Ok(Vec::new()), Item::tables)?;
     if !steps.is_empty() {

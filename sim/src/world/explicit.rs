@@ -18,9 +18,9 @@ use crate::workload::root;
 /// Something that was done to the world.
 #[derive(Clone, Debug)]
 pub struct Deed {
-    at: Moment,
-    name: Option<String>,
-    action: Action,
+    pub at: Moment,
+    pub name: Option<String>,
+    pub action: Action,
 }
 
 /// What a script wanted of a request.
