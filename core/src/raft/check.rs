@@ -6,7 +6,7 @@
 
 use raft::eraftpb::{ConfState, EntryType, Message, MessageType};
 
-/// Terms and indexes above are lies: a cluster that makes a million entries a second needs 140,000 years.
+/// Terms and indexes from here on are lies: a cluster that makes a million entries a second needs 140,000 years.
 const NUMBER_MAX: u64 = 1 << 62;
 
 /// Longest context of a heartbeat: a read round's.
@@ -81,7 +81,7 @@ pub fn check_announcement(
     if m.get_msg_type() != MessageType::MsgSnapshot || metadata.index == 0 {
         return lie("a state is announced by something else");
     }
-    if metadata.index > NUMBER_MAX || metadata.term == 0 || metadata.term > m.term {
+    if metadata.index >= NUMBER_MAX || metadata.term == 0 || metadata.term > m.term {
         return lie("a state is of an impossible place in the log");
     }
     if !has_same_members(metadata.get_conf_state(), conf) {
@@ -108,7 +108,7 @@ fn check_envelope(m: &Message, from: u64, receiver: Receiver) -> Result<(), Refu
     if m.from != from || m.to != receiver.id || from == receiver.id {
         return lie("sender or receiver is not the connection's");
     }
-    if m.term == 0 || [m.term, m.index, m.commit, m.log_term].iter().any(|n| *n > NUMBER_MAX) {
+    if m.term == 0 || [m.term, m.index, m.commit, m.log_term].iter().any(|n| *n >= NUMBER_MAX) {
         return lie("a term or index is out of range");
     }
     if m.request_snapshot != 0 || m.context.len() > CONTEXT_LEN_MAX {

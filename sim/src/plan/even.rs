@@ -15,6 +15,7 @@ impl Plan {
         let network = &mut self.network;
         (network.base_ns, network.tail) = ((MS, MS), 0.0);
         (network.keeps_order, network.reports_loss, network.passes_bytes) = (true, 1.0, false);
+        (self.cuts.wakes, self.network.false_losses, self.network.hostile) = (0.0, 0.0, 0.0);
         self.crashes.restart_ns = (100 * MS, 100 * MS);
         self.crashes.power = 1.0;
         self.credit_ns = (MS, MS);

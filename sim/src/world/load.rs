@@ -65,8 +65,8 @@ impl Work {
         match self {
             // Slices of two units of work each: 2,361 where nothing was asked, 3,158 where 970 was.
             Work::Turn => 10_000 + 4 * asked,
-            // 302 to each other where 675 was asked, 84 where nothing was.
-            Work::Append => others * (900 + 4 * asked),
+            // 302 to each other where 675 was asked, 84 where nothing was, 1,292 where 98 was.
+            Work::Append => others * (4_000 + 4 * asked),
             // What a stalled disk held back leaves at once: 245 to each other.
             Work::Beat => others * (800 + asked),
             // 66 to each other.
