@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
+use raft::eraftpb::MessageType;
 
 use super::*;
 use crate::admit::AdmitConfig;
@@ -404,6 +405,44 @@ fn a_learner_joins_is_promoted_and_the_old_leader_leaves() {
     cluster.converge();
     assert!(cluster.state(next).members.is_removed(leader));
     assert_eq!(cluster.state(next).members.iter().count(), 3);
+}
+
+#[test]
+fn of_two_members_the_one_that_stays_hears_that_its_leader_is_gone() {
+    let mut cluster = Cluster::new(2, Limits::default());
+    let leader = cluster.leader();
+    let other = cluster.others(leader)[0];
+    cluster.rounds(6_000);
+    cluster.ask(leader, Request::MemberRemove { id: leader }).expect("the leader removes itself");
+    // The word that it is committed is lost, and for a while everything else.
+    let inputs = &mut cluster.machines.get_mut(&other).expect("it runs").inputs;
+    inputs.retain(|input| !matches!(input, Input::Peer { .. }));
+    cluster.cut.insert(other);
+    cluster.rounds(5_000);
+    assert!(cluster.machines[&leader].halted.is_none(), "nobody else knows");
+    cluster.cut.clear();
+    cluster.until("the removed member ends", |cluster| cluster.machines[&leader].halted.is_some());
+    cluster.machines.remove(&leader);
+    assert_eq!(cluster.leader(), other);
+    cluster.put(other, "after", b"1");
+}
+
+#[test]
+fn a_candidate_of_a_later_term_hears_that_its_leader_is_gone() {
+    let mut cluster = Cluster::new(2, Limits::default());
+    let leader = cluster.leader();
+    let other = cluster.others(leader)[0];
+    cluster.rounds(6_000);
+    cluster.ask(leader, Request::MemberRemove { id: leader }).expect("the leader removes itself");
+    // It was told to take over, and has begun a term in which it hears nothing of the one before.
+    let machine = cluster.machines.get_mut(&other).expect("it runs");
+    machine.inputs.retain(|input| !matches!(input, Input::Peer { .. }));
+    let mut handover = Message { from: leader.0, to: other.0, ..Default::default() };
+    handover.set_msg_type(MessageType::MsgTimeoutNow);
+    handover.term = machine.node.consensus.term().0;
+    machine.inputs.push(Input::Peer { from: leader, message: PeerMessage::Raft(Box::new(handover)) });
+    cluster.until("it leads alone", |cluster| cluster.machines[&other].node.consensus.is_leader());
+    cluster.put(other, "after", b"1");
 }
 
 #[test]

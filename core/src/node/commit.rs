@@ -2,7 +2,7 @@
 
 use super::Node;
 use crate::apply::{Applied, Change};
-use crate::base::Instant;
+use crate::base::{Instant, LogIndex};
 use crate::boundary::{Effect, Limits, Note};
 use crate::conf::{ConfChangeKind, ConfCommand};
 use crate::raft::Keep;
@@ -10,6 +10,10 @@ use crate::raft::Keep;
 /// How long a removed member goes on handing out its mail: the others learn from it that the change is
 /// committed (CL-8).
 const LEAVE_NS: u64 = 1_000_000_000;
+
+/// Election timeouts after which a removed leader ends even if the others have not said that they know: what they
+/// say is not taken any more once they do, so it can get lost.
+const FAREWELL_ELECTIONS_MAX: u64 = 60;
 
 impl Node {
     pub(super) fn keep(&self) -> Keep {
@@ -46,7 +50,7 @@ impl Node {
         match change {
             Change::None => {}
             Change::TermStarted => self.on_term_started(now),
-            Change::Conf(command) => self.on_conf_applied(now, &command, effects),
+            Change::Conf(command) => self.on_conf_applied(now, index, &command, effects),
             Change::Granted { id, ttl } => self.deadlines.on_grant(id, ttl, now),
             Change::Revoked { id } => self.deadlines.on_revoke(id),
             Change::Checkpointed { items } => self.deadlines.on_checkpoint(id.counter, &items, now),
@@ -68,10 +72,16 @@ impl Node {
     }
 
     /// The membership is another one.
-    fn on_conf_applied(&mut self, now: Instant, command: &ConfCommand, effects: &mut Vec<Effect>) {
+    fn on_conf_applied(
+        &mut self,
+        now: Instant,
+        index: LogIndex,
+        command: &ConfCommand,
+        effects: &mut Vec<Effect>,
+    ) {
         let member = command.change.member_id();
         if command.change == ConfChangeKind::Remove(self.id) {
-            return self.leave(now, effects);
+            return self.leave(now, index, effects);
         }
         if !matches!(command.change, ConfChangeKind::UpdatePeerUrls { .. }) {
             self.consensus.apply_conf_change(&command.to_raft());
@@ -91,16 +101,20 @@ impl Node {
     }
 
     /// We are removed: raft ends here, mail on its way still leaves, then the member does.
-    fn leave(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        self.consensus.detach(&mut self.outcome);
+    fn leave(&mut self, now: Instant, index: LogIndex, effects: &mut Vec<Effect>) {
+        self.consensus.detach(index, &mut self.outcome);
         self.cluster.removed_at = Some(now);
         self.deadlines.demote();
         effects.push(Effect::Note(Note::Removed));
     }
 
-    /// A removed member has given the others their time.
+    /// A removed member has given the others their time; one that led ends when they can do without it.
     pub(super) fn end_when_removed(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if self.cluster.removed_at.is_some_and(|at| now.since_ns(at) >= LEAVE_NS) {
+        let Some(removed_at) = self.cluster.removed_at else { return };
+        self.consensus.bid_farewell();
+        let since_ns = now.since_ns(removed_at);
+        let late_ns = FAREWELL_ELECTIONS_MAX * self.config.election_timeout_ns();
+        if since_ns >= LEAVE_NS && (self.consensus.is_dispensable() || since_ns >= late_ns) {
             self.halt("the member has been permanently removed from the cluster".to_owned(), effects);
         }
     }

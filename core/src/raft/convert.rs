@@ -1,6 +1,6 @@
 //! Between raft-rs's types and ours.
 
-use raft::eraftpb::{Entry, EntryType, HardState};
+use raft::eraftpb::{Entry, EntryType, HardState, Snapshot};
 
 use super::{Committed, Payload};
 use crate::base::{LogIndex, MemberId, Term};
@@ -49,4 +49,17 @@ pub fn committed_of(entry: Entry) -> Committed {
 pub fn read_of(state: raft::ReadState) -> Option<(u64, LogIndex)> {
     let number: [u8; 8] = state.request_ctx.get(8..16)?.try_into().ok()?;
     Some((u64::from_le_bytes(number), LogIndex(state.index)))
+}
+
+/// Index and term of a snapshot.
+pub fn marker_of(snapshot: &Snapshot) -> (LogIndex, Term) {
+    let metadata = snapshot.get_metadata();
+    (LogIndex(metadata.index), Term(metadata.term))
+}
+
+/// splitmix64's finaliser.
+pub fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }

@@ -9,6 +9,7 @@
 
 pub mod check;
 mod convert;
+mod farewell;
 mod figures;
 mod ledger;
 mod tail;
@@ -16,7 +17,7 @@ mod tail;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use raft::eraftpb::{ConfChange, ConfState, Entry, EntryType, Message, MessageType, Snapshot};
+use raft::eraftpb::{ConfChange, ConfState, Entry, EntryType, Message, MessageType};
 use raft::{GetEntriesContext, ProgressState, RawNode, SnapshotStatus, StateRole, Storage};
 use slog::{Discard, Logger, o};
 
@@ -24,7 +25,10 @@ use crate::base::{LogIndex, Lsn, MemberId, Term};
 use crate::wal::{self, EntryFrame, Frame, FrameKind, FrameWriter};
 pub use check::Refused;
 use check::{Receiver, check, check_announcement};
-use convert::{committed_of, read_of, to_raft_entry, to_raft_hard, to_wal_entry, to_wal_hard};
+use convert::{
+    committed_of, marker_of, mix, read_of, to_raft_entry, to_raft_hard, to_wal_entry, to_wal_hard,
+};
+use farewell::Farewell;
 use ledger::Ledger;
 use tail::Tail;
 
@@ -141,6 +145,7 @@ pub struct Consensus {
     install: Install,
     /// This member has applied its own removal: raft-rs is not asked any more, only mail leaves.
     detached: bool,
+    farewell: Farewell,
 }
 
 /// How far a snapshot is that raft took.
@@ -191,8 +196,9 @@ impl Consensus {
         };
         let logger = Logger::root(Discard, o!());
         let raw = RawNode::new(&raft_config, tail, &logger).expect("the configuration is valid");
-        let (attempt, install, detached) = (0, Install::None, false);
-        let mut consensus = Consensus { raw, config, seed, attempt, ledger, install, detached };
+        let (attempt, install, detached, farewell) = (0, Install::None, false, Farewell::default());
+        let mut consensus =
+            Consensus { raw, config, seed, attempt, ledger, install, detached, farewell };
         consensus.redraw_election_timeout();
         consensus
     }
@@ -220,6 +226,7 @@ impl Consensus {
     /// A member's raft speaks. Errors: what it says cannot be taken.
     pub fn step(&mut self, from: MemberId, message: Message) -> Result<(), Refused> {
         if self.detached {
+            self.step_detached(from, &message);
             return Ok(());
         }
         check(&message, from.0, self.receiver())?;
@@ -453,11 +460,13 @@ impl Consensus {
         self.redraw_election_timeout();
     }
 
-    /// This member is no part of the cluster any more. raft-rs 0.7.0 cannot lead, nor take completions as
-    /// a leader, outside its own configuration: from here on only mail on its way leaves.
-    pub fn detach(&mut self, outcome: &mut Outcome) {
+    /// This member is no part of the cluster any more, by the entry at `index`. raft-rs 0.7.0 cannot lead, nor
+    /// take completions as a leader, outside its own configuration: from here on only mail on its way leaves,
+    /// and a leader's farewell.
+    pub fn detach(&mut self, index: LogIndex, outcome: &mut Outcome) {
         self.drain(outcome);
         outcome.committed.clear();
+        self.farewell = Farewell::of(index, self);
         self.detached = true;
     }
 
@@ -563,16 +572,4 @@ impl Consensus {
             mix(self.seed ^ mix(self.config.id.0) ^ mix(self.raw.raft.term).rotate_left(17) ^ self.attempt);
         self.raw.raft.set_randomized_election_timeout((ticks + draw % ticks) as usize);
     }
-}
-
-fn marker_of(snapshot: &Snapshot) -> (LogIndex, Term) {
-    let metadata = snapshot.get_metadata();
-    (LogIndex(metadata.index), Term(metadata.term))
-}
-
-/// splitmix64's finaliser.
-fn mix(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
