@@ -407,6 +407,11 @@ fn a_learner_joins_is_promoted_and_the_old_leader_leaves() {
     assert_eq!(cluster.state(next).members.iter().count(), 3);
 }
 
+/// The disk of a member that ends here, as a power loss leaves it.
+fn disk_of(cluster: &mut Cluster, member: MemberId) -> MemoryDisk {
+    cluster.machines.remove(&member).expect("it runs").disk
+}
+
 #[test]
 fn of_two_members_the_one_that_stays_hears_that_its_leader_is_gone() {
     let mut cluster = Cluster::new(2, Limits::default());
@@ -443,6 +448,23 @@ fn a_candidate_of_a_later_term_hears_that_its_leader_is_gone() {
     machine.inputs.push(Input::Peer { from: leader, message: PeerMessage::Raft(Box::new(handover)) });
     cluster.until("it leads alone", |cluster| cluster.machines[&other].node.consensus.is_leader());
     cluster.put(other, "after", b"1");
+}
+
+#[test]
+fn who_is_left_alone_knows_it_after_a_power_loss() {
+    let mut cluster = Cluster::new(2, Limits::default());
+    let leader = cluster.leader();
+    let other = cluster.others(leader)[0];
+    cluster.rounds(6_000);
+    cluster.ask(leader, Request::MemberRemove { id: other }).expect("removed");
+    cluster.rounds(10);
+    disk_of(&mut cluster, other);
+    let disk = disk_of(&mut cluster, leader);
+    let n = (0..2).find(|n| cluster.bootstrap_of(*n).member_id() == Some(leader)).expect("one of them");
+    let machine = cluster.open(disk, leader, Start::New(cluster.bootstrap_of(n)), 51);
+    cluster.machines.insert(leader, machine);
+    assert_eq!(cluster.leader(), leader);
+    cluster.put(leader, "after", b"1");
 }
 
 #[test]

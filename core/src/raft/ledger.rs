@@ -4,7 +4,8 @@
 //! is one frame, and mail leaves when the frames it rests on are durable. Most mail rests on the *barrier*,
 //! the last frame so far that had to be synced: an acknowledgement may speak of entries of an earlier
 //! `Ready`, whatever its own `must_sync` says. A leader's appends and heartbeats rest only on the last frame
-//! that changed term or vote, so that followers write while the leader does.
+//! that changed term or vote, or said that a membership change is committed, so that followers write while the
+//! leader does.
 
 use std::collections::VecDeque;
 
@@ -28,7 +29,7 @@ pub struct Ledger {
     durable: Lsn,
     /// Last frame that had to be synced: what later effects rest on.
     barrier: Lsn,
-    /// Last frame that changed term or vote.
+    /// Last frame that changed term or vote, or that a leader's mail was made to wait for.
     vote_barrier: Lsn,
     /// Term and vote as of that frame.
     vote: (Term, MemberId),
@@ -100,6 +101,11 @@ impl Ledger {
             let bytes = (self.buffer.len() - before) as u64;
             self.frames.push_back(EntryFrame { lsn, last: last.index, bytes });
         }
+    }
+
+    /// Everything that is sent from here on, a leader's mail too, waits for the last frame so far.
+    pub fn hold_all_mail(&mut self) {
+        self.vote_barrier = self.end;
     }
 
     /// Frames for an `Append`, if there are any and the last append is durable.

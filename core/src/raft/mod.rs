@@ -7,6 +7,7 @@
 //!
 //! Source: Raft thesis §3.5, §6.4, §10.2.1; raft-rs 0.7.0 `raw_node.rs` (async ready).
 
+mod changes;
 pub mod check;
 mod convert;
 mod farewell;
@@ -23,6 +24,7 @@ use slog::{Discard, Logger, o};
 
 use crate::base::{LogIndex, Lsn, MemberId, Term};
 use crate::wal::{self, EntryFrame, Frame, FrameKind, FrameWriter};
+use changes::Changes;
 pub use check::Refused;
 use check::{Receiver, check, check_announcement};
 use convert::{
@@ -146,6 +148,8 @@ pub struct Consensus {
     /// This member has applied its own removal: raft-rs is not asked any more, only mail leaves.
     detached: bool,
     farewell: Farewell,
+    /// Membership changes in the log that are not known to be committed, oldest first.
+    changes: Changes,
 }
 
 /// How far a snapshot is that raft took.
@@ -169,6 +173,7 @@ impl Consensus {
     /// Starts raft on what the log says and puts the boot record, which gates everything, in the buffer.
     pub fn open(config: RaftConfig, boot: RaftBoot, seed: u64) -> Consensus {
         let RaftBoot { truncated, entries, hard, conf, frames, hard_at, writer, start, life } = boot;
+        let changes = Changes::of(&entries, hard.commit);
         let mut tail = Tail::new((truncated.0.0, truncated.1.0), to_raft_hard(&hard), conf);
         let mut ledger = Ledger::new(writer, frames, hard_at, life);
         let first = |snapshot, entries| Frame { kind: FrameKind::Ready, hard: Some(hard), snapshot, entries };
@@ -198,7 +203,7 @@ impl Consensus {
         let raw = RawNode::new(&raft_config, tail, &logger).expect("the configuration is valid");
         let (attempt, install, detached, farewell) = (0, Install::None, false, Farewell::default());
         let mut consensus =
-            Consensus { raw, config, seed, attempt, ledger, install, detached, farewell };
+            Consensus { raw, config, seed, attempt, ledger, install, detached, farewell, changes };
         consensus.redraw_election_timeout();
         consensus
     }
@@ -376,10 +381,14 @@ impl Consensus {
                 self.ledger.want_hard();
             }
             let snapshot = (!ready.snapshot().is_empty()).then(|| marker_of(ready.snapshot()));
-            if ready.must_sync() {
+            let changes_members = self.changes.take_committed(ready.entries(), self.raw.store().hard.commit);
+            if ready.must_sync() || changes_members {
                 let entries = ready.entries().iter().map(to_wal_entry).collect();
                 let hard = self.ledger.is_hard_pending().then(|| to_wal_hard(&self.raw.store().hard));
                 self.ledger.push(Frame { kind: FrameKind::Ready, hard, snapshot, entries });
+            }
+            if changes_members {
+                self.ledger.hold_all_mail();
             }
             if let Some((index, term)) = snapshot {
                 let conf = ready.snapshot().get_metadata().get_conf_state().clone();
