@@ -282,6 +282,8 @@ impl Node {
     fn has_work(&self) -> bool {
         // What waits for a state to be installed waits for the disk: turns would not bring it on.
         let may_apply = !self.consensus.is_installing() && self.cluster.removed_at.is_none();
+        // Nor do they a membership change that waits for the one before it.
+        let may_change = !self.consensus.has_open_change();
         self.consensus.has_ready()
             || (may_apply && (self.applier.is_busy() || !self.outcome.committed.is_empty()))
             || self.reads.has_work()
@@ -289,7 +291,7 @@ impl Node {
             || self.is_compaction_runnable()
             || self.checkpoint.has_work()
             || self.deadlines.wants_reset()
-            || (self.consensus.is_leader() && self.proposals.has_queued())
+            || (self.consensus.is_leader() && self.proposals.has_queued(may_change))
     }
 
     fn halt(&mut self, why: String, effects: &mut Vec<Effect>) {

@@ -68,8 +68,9 @@ impl Proposals {
         self.queued.len() + self.waiting.len()
     }
 
-    pub fn has_queued(&self) -> bool {
-        !self.queued.is_empty()
+    /// Whether something is queued that a leader can take; a membership change only if it `may_change`.
+    pub fn has_queued(&self, may_change: bool) -> bool {
+        self.queued.iter().any(|queued| may_change || matches!(queued.proposal, Proposal::Command(_)))
     }
 
     /// Who waits for this proposal of this life; asked once, when it is applied.

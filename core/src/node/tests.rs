@@ -340,3 +340,25 @@ fn a_half_applied_delete_holds_up_no_read() {
     let Ok(Response::Range(found)) = world.ask(request) else { panic!("a range") };
     assert_eq!((found.header.revision, found.kvs.len()), (102, 0));
 }
+
+#[test]
+fn a_change_that_waits_for_the_one_before_asks_for_no_turn() {
+    let mut world = World::new();
+    let add = |waiter: u64, host: &str| Input::Client {
+        waiter: WaiterId(waiter),
+        credentials: Credentials::None,
+        request: Request::MemberAdd {
+            peer_urls: vec![format!("http://{host}")],
+            is_learner: true,
+            unix_s: 5,
+        },
+    };
+    let mut inputs = vec![add(1000, "a:1"), add(1001, "b:1")];
+    world.node.step(world.now, &mut inputs, &mut world.effects);
+    assert!(matches!(&world.effects.list[..], [Effect::Append { .. }]));
+    assert_eq!(world.effects.wake_at, None);
+    world.perform(&mut inputs);
+    world.turn(inputs);
+    assert!(matches!(world.replies[&WaiterId(1000)], Ok(Response::MemberAdd { .. })));
+    assert_eq!(world.replies[&WaiterId(1001)], Err(Status::TooManyLearners));
+}

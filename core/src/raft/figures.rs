@@ -34,6 +34,11 @@ impl Consensus {
         LogIndex(self.raw.raft.raft_log.last_index())
     }
 
+    /// Whether a membership change may be in the log that is not applied; until then there is no other.
+    pub fn has_open_change(&self) -> bool {
+        self.raw.raft.has_pending_conf()
+    }
+
     /// How far a member's log is known to match ours; only a leader knows.
     pub fn matched(&self, member: MemberId) -> Option<LogIndex> {
         self.raw.raft.prs().get(member.0).map(|progress| LogIndex(progress.matched))

@@ -334,10 +334,10 @@ impl Consensus {
     /// Source: raft-rs 0.7.0 `raft.rs`, `step_leader`.
     pub fn propose_conf(&mut self, data: Bytes) -> Result<(), Dropped> {
         assert!(self.is_leader(), "only a leader has a log of its own");
-        let raft = &mut self.raw.raft;
-        if raft.has_pending_conf() {
+        if self.has_open_change() {
             return Err(Dropped::PendingConf);
         }
+        let raft = &mut self.raw.raft;
         if raft.lead_transferee.is_some() {
             return Err(Dropped::Transfer);
         }
