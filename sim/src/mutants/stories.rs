@@ -116,7 +116,7 @@ impl Hunt {
         let summary = summary(&pairs);
         if self.only.is_none() {
             pairs.sort_by(|one, other| one.scenario.path.cmp(&other.scenario.path));
-            let document = document(&pairs, &summary);
+            let document = document(&scenarios, &pairs, &summary);
             results::write_document(&self.workspace.join("docs").join("scenarios.md"), &document)?;
         }
         Ok(Bag { summary, living, found_after_all: Vec::new() })
@@ -188,17 +188,27 @@ fn summary(pairs: &[Pair<'_>]) -> String {
 }
 
 /// The generated part of the docs.
-fn document(pairs: &[Pair<'_>], summary: &str) -> String {
-    let mut text = format!("{}\n\n`{summary}`\n\n", results::BEGIN);
+fn document(scenarios: &[Scenario], pairs: &[Pair<'_>], summary: &str) -> String {
+    let mut text = format!("{}\n\n| story | what it shows |\n| --- | --- |\n", results::BEGIN);
+    for scenario in scenarios {
+        text +=
+            &format!("| [{}](../{}) | {} |\n", name_of(scenario), scenario.path.display(), scenario.about);
+    }
+    text += &format!("\n`{summary}`\n\n");
     text += "| story | mutant | what is wrong with it | seeds | seconds | found by | commit |\n";
     text += "| --- | --- | --- | ---: | ---: | --- | --- |\n";
     for Pair { scenario, patch, outcome } in pairs {
         let Some(Outcome { seeds, seconds, killed, commit, day, .. }) = outcome else { continue };
-        let story = scenario.path.strip_prefix("scenarios").unwrap_or(&scenario.path).with_extension("");
         let check = killed.as_ref().map_or("**lives**", |(check, _)| check.as_str());
-        let (story, mutant, what) = (story.display(), &patch.name, &patch.what);
+        let (story, mutant, what) = (name_of(scenario), &patch.name, &patch.what);
         text +=
             &format!("| {story} | {mutant} | {what} | {seeds} | {seconds:.1} | {check} | {commit} {day} |\n");
     }
     text + "\n" + results::END
+}
+
+/// A story as it is called: its folder and name.
+fn name_of(scenario: &Scenario) -> String {
+    let path = scenario.path.strip_prefix("scenarios").unwrap_or(&scenario.path);
+    path.with_extension("").display().to_string()
 }
