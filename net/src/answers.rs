@@ -2,10 +2,7 @@
 //!
 //! Members and terms are left out, since no order of requests explains them.
 
-use std::sync::Arc;
-
-use holdfast_core::base::{self, LeaseId, WatchId};
-use holdfast_core::boundary::WatchResponse;
+use holdfast_core::base::{self, LeaseId};
 use holdfast_core::request as core;
 
 use crate::proto::etcdserverpb as pb;
@@ -93,21 +90,5 @@ impl Answer for pb::LeaseKeepAliveResponse {
 impl Answer for pb::LeaseRevokeResponse {
     fn response(&self) -> core::Response {
         core::Response::LeaseRevoke { header: header(&self.header) }
-    }
-}
-
-/// What a watch stream told.
-pub fn watch_response(response: &wire::WatchResponse) -> WatchResponse {
-    WatchResponse {
-        revision: header(&response.header).revision,
-        raft_term: 0,
-        watch_id: WatchId(response.watch_id),
-        created: response.created,
-        canceled: response.canceled,
-        compact_revision: response.compact_revision,
-        // Its words are for people.
-        cancel_reason: "",
-        fragment: response.fragment,
-        events: Arc::new(response.events.to_vec()),
     }
 }

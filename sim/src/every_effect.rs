@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::plan::step::{Action, Group, Step, When, Who};
 use crate::plan::{CrashPoint, MS, Plan, Profile};
-use crate::run::{Failure, STACK_BYTES, run_plan, run_world};
+use crate::run::{Failure, on_threads, run_plan, run_world};
 use crate::workload::Mix;
 use crate::world::World;
 
@@ -222,20 +222,13 @@ pub fn run_all(stories: &[Story], seed: u64, step: usize, jobs: usize) -> Tally 
             }
         }
     }
-    // A share that has nothing to do with how the variants are ordered.
     let chosen: Vec<Variant> = variants.into_iter().step_by(step.max(1)).collect();
     let next = AtomicUsize::new(0);
     let shared = Mutex::new(tally);
-    std::thread::scope(|scope| {
-        for job in 0..jobs.max(1) {
-            let builder = std::thread::Builder::new().name(format!("sim-{job}")).stack_size(STACK_BYTES);
-            let work = || {
-                while let Some(variant) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let (result, _) = run_plan(variant.plan(), false);
-                    shared.lock().expect("no job panics: each run is caught").take(*variant, result);
-                }
-            };
-            builder.spawn_scoped(scope, work).expect("a thread can be had");
+    on_threads(jobs, || {
+        while let Some(variant) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (result, _) = run_plan(variant.plan(), false);
+            shared.lock().expect("no job panics: each run is caught").take(*variant, result);
         }
     });
     shared.into_inner().expect("no job panics: each run is caught")

@@ -172,6 +172,16 @@ pub fn run_twice(plan: Plan) -> Result<Report, Failure> {
     Err(Failure { violation, trace_hash: second.trace_hash, ..failure })
 }
 
+/// Does the same work on a few threads, and waits for all of them.
+pub fn on_threads(jobs: usize, work: impl Fn() + Sync) {
+    std::thread::scope(|scope| {
+        for job in 0..jobs.max(1) {
+            let builder = std::thread::Builder::new().name(format!("sim-{job}")).stack_size(STACK_BYTES);
+            builder.spawn_scoped(scope, &work).expect("a thread can be had");
+        }
+    });
+}
+
 /// Many seeds.
 #[derive(Clone, Debug)]
 pub struct Farm {
@@ -218,13 +228,8 @@ impl Farm {
     pub fn run_plans(&self, plan_of: &(dyn Fn(u64) -> Plan + Sync)) -> Harvest {
         let next = AtomicU64::new(0);
         let harvest = Mutex::new(Harvest::default());
-        std::thread::scope(|scope| {
-            for job in 0..self.jobs.clamp(1, self.seeds.clamp(1, 1 << 16) as usize) {
-                let builder = std::thread::Builder::new().name(format!("sim-{job}")).stack_size(STACK_BYTES);
-                let work = || self.work(&next, &harvest, plan_of);
-                builder.spawn_scoped(scope, work).expect("a thread can be had");
-            }
-        });
+        let jobs = self.jobs.min(self.seeds.clamp(1, 1 << 16) as usize);
+        on_threads(jobs, || self.work(&next, &harvest, plan_of));
         let mut harvest = harvest.into_inner().expect("no job panics: each seed is caught");
         harvest.failures.sort_by_key(|failure| failure.seed);
         harvest.traces.sort_unstable();

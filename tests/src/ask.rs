@@ -44,39 +44,45 @@ pub async fn ask(client: &mut Client, request: Request) -> Answer {
     answered(client, request).await.unwrap_or_else(|status| refusal(&status))
 }
 
+/// One call of a client, with the change that makes its answer comparable.
+macro_rules! unary {
+    ($client:ident . $service:ident . $call:ident ( $body:expr )) => {
+        unary!($client.$service.$call($body), |_: &mut _| ())
+    };
+    ($client:ident . $service:ident . $call:ident ( $body:expr ), $change:expr) => {{
+        let mut body = $client.$service.$call($client.request($body)).await?.into_inner();
+        let revision = crate::ask::mask(&mut body.header);
+        #[allow(clippy::redundant_closure_call, reason = "one arm a call, with its own change")]
+        ($change)(&mut body);
+        Ok(crate::ask::answer(&body, revision))
+    }};
+}
+pub(crate) use unary;
+
 async fn answered(client: &mut Client, request: Request) -> Result<Answer, Status> {
-    macro_rules! unary {
-        ($service:ident . $call:ident ( $body:expr ), $change:expr) => {{
-            let mut body = client.$service.$call(client.request($body)).await?.into_inner();
-            let revision = mask(&mut body.header);
-            #[allow(clippy::redundant_closure_call, reason = "one arm a call, with its own change")]
-            ($change)(&mut body);
-            Ok(answer(&body, revision))
-        }};
-    }
     match request {
         Request::Range(body) => {
             let ties = order_of_ties_is_open(&body);
-            unary!(kv.range(body), |found: &mut pb::RangeResponse| drop_order_of_ties(ties, found))
+            unary!(client.kv.range(body), |found: &mut pb::RangeResponse| drop_order_of_ties(ties, found))
         }
         Request::RangeStream(body) => range_stream(client, body).await,
-        Request::Put(body) => unary!(kv.put(body), |_: &mut _| ()),
-        Request::Delete(body) => unary!(kv.delete_range(body), |_: &mut _| ()),
-        Request::Txn(body) => unary!(kv.txn(body), |_: &mut _| ()),
-        Request::Compact(body) => unary!(kv.compact(body), |_: &mut _| ()),
+        Request::Put(body) => unary!(client.kv.put(body)),
+        Request::Delete(body) => unary!(client.kv.delete_range(body)),
+        Request::Txn(body) => unary!(client.kv.txn(body)),
+        Request::Compact(body) => unary!(client.kv.compact(body)),
         Request::HashKv(body) => {
-            unary!(maintenance.hash_kv(body), |hashed: &mut pb::HashKvResponse| hashed.hash = 0)
+            unary!(client.maintenance.hash_kv(body), |hashed: &mut pb::HashKvResponse| hashed.hash = 0)
         }
-        Request::Grant(body) => unary!(lease.lease_grant(body), |_: &mut _| ()),
-        Request::Revoke(body) => unary!(lease.lease_revoke(body), |_: &mut _| ()),
+        Request::Grant(body) => unary!(client.lease.lease_grant(body)),
+        Request::Revoke(body) => unary!(client.lease.lease_revoke(body)),
         Request::TimeToLive(body) => {
-            unary!(lease.lease_time_to_live(body), |left: &mut pb::LeaseTimeToLiveResponse| {
+            unary!(client.lease.lease_time_to_live(body), |left: &mut pb::LeaseTimeToLiveResponse| {
                 left.ttl = left.ttl.signum();
                 left.keys.sort();
             })
         }
         Request::Leases(body) => {
-            unary!(lease.lease_leases(body), |all: &mut pb::LeaseLeasesResponse| all
+            unary!(client.lease.lease_leases(body), |all: &mut pb::LeaseLeasesResponse| all
                 .leases
                 .sort_by_key(|lease| lease.id))
         }

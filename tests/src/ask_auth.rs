@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use holdfast_net::proto::etcdserverpb as pb;
 use tonic::{Code, Status};
 
-use crate::ask::{Answer, answer, ask, mask, refusal};
+use crate::ask::{Answer, answer, ask, mask, refusal, unary};
 use crate::auth_script::{By, Call};
 use crate::client::Client;
 
@@ -58,51 +58,39 @@ impl Callers {
 }
 
 async fn answered(client: &mut Client, call: Call) -> Result<Answer, Status> {
-    macro_rules! unary {
-        ($service:ident . $call:ident ( $body:expr )) => {
-            unary!($service.$call($body), |_: &mut _| ())
-        };
-        ($service:ident . $call:ident ( $body:expr ), $change:expr) => {{
-            let mut body = client.$service.$call(client.request($body)).await?.into_inner();
-            let revision = mask(&mut body.header);
-            #[allow(clippy::redundant_closure_call, reason = "one arm a call, with its own change")]
-            ($change)(&mut body);
-            Ok(answer(&body, revision))
-        }};
-    }
     match call {
         Call::Keys(_) | Call::Login(_) => unreachable!("asked by the caller"),
-        Call::Enable => unary!(auth.auth_enable(pb::AuthEnableRequest {})),
-        Call::Disable => unary!(auth.auth_disable(pb::AuthDisableRequest {})),
-        Call::AuthStatus => unary!(auth.auth_status(pb::AuthStatusRequest {})),
-        Call::UserAdd(body) => unary!(auth.user_add(body)),
-        Call::UserGet(body) => unary!(auth.user_get(body)),
-        Call::UserList => unary!(auth.user_list(pb::AuthUserListRequest {})),
-        Call::UserDelete(body) => unary!(auth.user_delete(body)),
-        Call::UserPassword(body) => unary!(auth.user_change_password(body)),
-        Call::UserGrant(body) => unary!(auth.user_grant_role(body)),
-        Call::UserRevoke(body) => unary!(auth.user_revoke_role(body)),
-        Call::RoleAdd(body) => unary!(auth.role_add(body)),
-        Call::RoleGet(body) => unary!(auth.role_get(body)),
-        Call::RoleList => unary!(auth.role_list(pb::AuthRoleListRequest {})),
-        Call::RoleDelete(body) => unary!(auth.role_delete(body)),
-        Call::RoleGrant(body) => unary!(auth.role_grant_permission(body)),
-        Call::RoleRevoke(body) => unary!(auth.role_revoke_permission(body)),
-        Call::AlarmList => unary!(maintenance.alarm(pb::AlarmRequest::default())),
-        Call::Defragment => unary!(maintenance.defragment(pb::DefragmentRequest {})),
+        Call::Enable => unary!(client.auth.auth_enable(pb::AuthEnableRequest {})),
+        Call::Disable => unary!(client.auth.auth_disable(pb::AuthDisableRequest {})),
+        Call::AuthStatus => unary!(client.auth.auth_status(pb::AuthStatusRequest {})),
+        Call::UserAdd(body) => unary!(client.auth.user_add(body)),
+        Call::UserGet(body) => unary!(client.auth.user_get(body)),
+        Call::UserList => unary!(client.auth.user_list(pb::AuthUserListRequest {})),
+        Call::UserDelete(body) => unary!(client.auth.user_delete(body)),
+        Call::UserPassword(body) => unary!(client.auth.user_change_password(body)),
+        Call::UserGrant(body) => unary!(client.auth.user_grant_role(body)),
+        Call::UserRevoke(body) => unary!(client.auth.user_revoke_role(body)),
+        Call::RoleAdd(body) => unary!(client.auth.role_add(body)),
+        Call::RoleGet(body) => unary!(client.auth.role_get(body)),
+        Call::RoleList => unary!(client.auth.role_list(pb::AuthRoleListRequest {})),
+        Call::RoleDelete(body) => unary!(client.auth.role_delete(body)),
+        Call::RoleGrant(body) => unary!(client.auth.role_grant_permission(body)),
+        Call::RoleRevoke(body) => unary!(client.auth.role_revoke_permission(body)),
+        Call::AlarmList => unary!(client.maintenance.alarm(pb::AlarmRequest::default())),
+        Call::Defragment => unary!(client.maintenance.defragment(pb::DefragmentRequest {})),
         Call::Hash => {
-            unary!(maintenance.hash(pb::HashRequest {}), |hash: &mut pb::HashResponse| hash.hash = 0)
+            unary!(client.maintenance.hash(pb::HashRequest {}), |hash: &mut pb::HashResponse| hash.hash = 0)
         }
         // Members, sizes and indexes are the cluster's own.
         Call::MemberList { linearizable } => {
             let list = pb::MemberListRequest { linearizable };
-            unary!(cluster.member_list(list), |list: &mut pb::MemberListResponse| list.members.clear())
+            unary!(client.cluster.member_list(list), |list: &mut pb::MemberListResponse| list.members.clear())
         }
         Call::Status => {
             let asked = client.maintenance.status(client.request(pb::StatusRequest {})).await?;
             Ok(answer(&asked.into_inner().is_learner, 0))
         }
-        Call::MemberRemove => unary!(cluster.member_remove(pb::MemberRemoveRequest { id: 404 })),
+        Call::MemberRemove => unary!(client.cluster.member_remove(pb::MemberRemoveRequest { id: 404 })),
         Call::MoveLeader => {
             let request = client.request(pb::MoveLeaderRequest { target_id: 404 });
             let refused = client.maintenance.move_leader(request).await;

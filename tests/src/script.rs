@@ -380,3 +380,9 @@ fn ranges_of_txn(txn: &pb::TxnRequest) -> Vec<(Bytes, Bytes)> {
     });
     compares.chain(ops).collect()
 }
+
+/// The numbers that a variable of the environment lists, if it is there.
+pub fn numbers(variable: &str) -> Option<Vec<u64>> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.split(',').map(|number| number.trim().parse().expect("a list of numbers")).collect())
+}

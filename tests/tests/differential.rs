@@ -15,7 +15,7 @@ use holdfast_tests::ask::{Answer, ask};
 use holdfast_tests::client::Client;
 use holdfast_tests::etcd::real_etcd;
 use holdfast_tests::process::{Program, Server, http_get};
-use holdfast_tests::script::{Request, Script};
+use holdfast_tests::script::{Request, Script, numbers};
 
 const SEEDS: &[u64] = &[1, 2, 3, 4];
 /// Of each seed.
@@ -153,11 +153,6 @@ impl Difference {
         let mut known = KNOWN.iter().filter(|known| etcd_minor < known.until);
         known.any(|known| (known.is)(&self.request, &self.etcd, &self.ours))
     }
-}
-
-fn numbers(variable: &str) -> Option<Vec<u64>> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.split(',').map(|number| number.trim().parse().expect("a list of numbers")).collect())
 }
 
 /// Memory if there is such a directory: the requests are what is tested, not the disk.

@@ -13,7 +13,7 @@ use holdfast_tests::auth_script::{AuthScript, By, Call};
 use holdfast_tests::client::Client;
 use holdfast_tests::etcd::real_etcd;
 use holdfast_tests::process::{Program, Server};
-use holdfast_tests::script::Request;
+use holdfast_tests::script::{Request, numbers};
 
 const SEEDS: &[u64] = &[1, 2];
 /// Of each seed.
@@ -25,11 +25,6 @@ fn start(program: Program, parent: &Path) -> Server {
     let directory = parent.join(program.name());
     std::fs::create_dir(&directory).expect("scratch is writable");
     Server::start(program, &directory, &["--unsafe-no-fsync", "--bcrypt-cost=4"])
-}
-
-fn numbers(variable: &str) -> Option<Vec<u64>> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.split(',').map(|number| number.trim().parse().expect("a list of numbers")).collect())
 }
 
 /// What was answered, by kind: a script that is refused everything compares little.

@@ -91,13 +91,7 @@ impl Auth {
         if !self.is_enabled {
             return Ok(());
         }
-        if asker.auth_revision == 0 {
-            return Err(Status::UserEmpty);
-        }
-        if asker.auth_revision < self.revision {
-            return Err(Status::AuthOldRevision);
-        }
-        let user = self.users.get(asker.user).ok_or(Status::PermissionDenied)?;
+        let user = self.user_now(asker)?;
         match user.is_root() || user.rights.cover(range, right) {
             true => Ok(()),
             false => Err(Status::PermissionDenied),
@@ -192,14 +186,18 @@ impl Auth {
         if !self.is_enabled || self.check_admin(asker.user).is_ok() {
             return Ok(None);
         }
+        Ok(Some(&self.user_now(asker)?.rights))
+    }
+
+    /// The user that somebody is, by what is known now and no earlier.
+    fn user_now(&self, asker: Asker<'_>) -> Result<&User, Status> {
         if asker.auth_revision == 0 {
             return Err(Status::UserEmpty);
         }
         if asker.auth_revision < self.revision {
             return Err(Status::AuthOldRevision);
         }
-        let user = self.users.get(asker.user).ok_or(Status::PermissionDenied)?;
-        Ok(Some(&user.rights))
+        self.users.get(asker.user).ok_or(Status::PermissionDenied)
     }
 }
 

@@ -65,16 +65,10 @@ impl Terms {
         call: impl Future<Output = Result<T, Status>>,
     ) -> Result<T, Status> {
         let mut outlook = gate.outlook();
-        let deadline = async {
-            match self.deadline {
-                Some(deadline) => sleep(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             answer = call => answer,
-            () = deadline => Err(refusal(status::Status::ContextDeadlineExceeded)),
+            () = self.over() => Err(refusal(status::Status::ContextDeadlineExceeded)),
             _ = outlook.wait_for(|outlook| outlook.closing) => Err(refusal(status::Status::Stopped)),
         }
     }
@@ -103,17 +97,19 @@ impl Terms {
         Until { stream, end: Some(end), over: false }
     }
 
+    /// Waits for the deadline; for ever, if there is none.
+    async fn over(self) {
+        match self.deadline {
+            Some(deadline) => sleep(deadline).await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Waits until the terms cannot be kept any more.
     async fn broken(self, gate: &Gate) -> Status {
-        let deadline = async {
-            match self.deadline {
-                Some(deadline) => sleep(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
-            () = deadline => refusal(status::Status::ContextDeadlineExceeded),
+            () = self.over() => refusal(status::Status::ContextDeadlineExceeded),
             () = leader_lost(gate), if self.needs_leader => refusal(status::Status::NoLeader),
         }
     }

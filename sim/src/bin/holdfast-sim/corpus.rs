@@ -133,11 +133,8 @@ pub fn keep(harvest: &Harvest) {
 
 /// Runs again what fell. Exit code: that of the first that falls again.
 pub fn run_failed() -> ExitCode {
-    let corpus = match open() {
-        Ok(corpus) => corpus,
-        Err(why) => return refuse(&why),
-    };
-    let fallen = match corpus.fallen() {
+    // Not held open meanwhile: other processes want to keep what comes of their runs.
+    let fallen = match open().and_then(|corpus| corpus.fallen()) {
         Ok(fallen) => fallen,
         Err(why) => return refuse(&why),
     };
@@ -146,7 +143,7 @@ pub fn run_failed() -> ExitCode {
         match repeat(run) {
             Ok(None) => {
                 println!("passes now: {} ({} at {})", run.arguments, run.check, run.commit);
-                if let Err(why) = corpus.forget(run) {
+                if let Err(why) = open().and_then(|corpus| corpus.forget(run)) {
                     return refuse(&why);
                 }
             }
@@ -186,15 +183,15 @@ mod tests {
 
     #[test]
     fn what_fell_is_kept_and_found_again_by_its_words() {
-        let folder = std::env::temp_dir().join(format!("holdfast-corpus-{}", std::process::id()));
-        let corpus = Corpus::open(&folder).expect("a corpus begins");
+        let folder = tempfile::tempdir().expect("a scratch directory");
+        let corpus = Corpus::open(folder.path()).expect("a corpus begins");
         let plan = Plan { lie: Some(Lie::Sleepless), ..Plan::draw_sized(7, Profile::Calm, 3) };
         let failure = run_plan(plan, false).0.expect_err("members that never sleep are noticed");
         let harvest = Harvest { seeds: 3, failures: vec![failure.clone()], ..Harvest::default() };
         corpus.add(&harvest, "abc clean").expect("it is written");
         corpus.add(&harvest, "abc clean").expect("it is written");
         drop(corpus);
-        let corpus = Corpus::open(&folder).expect("the corpus is there");
+        let corpus = Corpus::open(folder.path()).expect("the corpus is there");
         assert_eq!(corpus.totals().expect("it is read")["abc clean"]["seeds"], 6);
         let fallen = corpus.fallen().expect("it is read");
         assert_eq!(fallen.len(), 1, "one run is one row however often it falls");
@@ -202,7 +199,5 @@ mod tests {
         assert_eq!((again.trace_hash, again.violation.check), (failure.trace_hash, failure.violation.check));
         corpus.forget(&fallen[0]).expect("it is written");
         assert!(corpus.fallen().expect("it is read").is_empty());
-        drop(corpus);
-        std::fs::remove_dir_all(&folder).expect("the folder is ours");
     }
 }

@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 
 use holdfast_sim::demo::{self, Found, PLANTED, STORY, Told};
 use holdfast_sim::run::Failure;
-use holdfast_sim::scenario::write::{Origin, write_plan};
 use holdfast_sim::shrink::{Shrink, Size};
 
-use super::failures::commit;
+use super::failures::plan_text;
 use super::{parse_seed, refuse};
 
 /// Longest that the bug is made smaller.
@@ -80,8 +79,7 @@ impl Demo {
             "Shrunk in {wall_s:.1} s from {} requests and {} faults to {} and {}; what is left is a scenario.",
             before.ops, before.faults, after.ops, after.faults
         );
-        let about = failure.violation.what.chars().take(200).collect();
-        let text = write_plan(&plan, &Origin { about, commit: commit(), broke: check })?;
+        let text = plan_text(&plan, failure)?;
         println!(" again    cargo sim run {}", self.write("planted_bug.toml", &text)?);
         Ok(())
     }

@@ -3,9 +3,13 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use holdfast_sim::plan::Plan;
 use holdfast_sim::run::{Failure, run_plan};
 use holdfast_sim::scenario::Scenario;
 use holdfast_sim::scenario::write::{Origin, write_plan};
+
+/// What a failure says may be long: a plan's first line has the beginning.
+const ABOUT_LETTERS_MAX: usize = 200;
 
 /// Where a seed's files go.
 pub fn folder(seed: u64) -> PathBuf {
@@ -46,14 +50,19 @@ pub fn note_sound(scenario: &Scenario) {
     }
 }
 
+/// A plan that fails as a run did, as a file of this tree. Errors: something in it that no file can say.
+pub fn plan_text(plan: &Plan, failure: &Failure) -> Result<String, String> {
+    let about = failure.violation.what.chars().take(ABOUT_LETTERS_MAX).collect();
+    write_plan(plan, &Origin { about, commit: commit(), broke: failure.violation.check })
+}
+
 /// Prints a failure, and leaves plan and trace in the seed's folder.
 pub fn report(failure: &Failure) {
     println!("{failure}");
     println!(" commit   {}", commit());
     let Some(explicit) = &failure.explicit else { return };
-    let (about, broke) = (failure.violation.what.chars().take(200).collect(), failure.violation.check);
     let folder = folder(failure.seed);
-    let left = write_plan(explicit, &Origin { about, commit: commit(), broke }).and_then(|plan| {
+    let left = plan_text(explicit, failure).and_then(|plan| {
         let (_, lines) = run_plan((**explicit).clone(), true);
         let trace = lines.join("\n");
         let write = || -> std::io::Result<()> {

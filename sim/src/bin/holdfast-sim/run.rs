@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use holdfast_sim::plan::Profile;
 use holdfast_sim::run::{Farm, Harvest};
 
-use super::{corpus, failures, parse_profile, parse_seed, scenarios, twice};
+use super::{corpus, failures, parse_profile, parse_seed, refuse, scenarios, twice};
 
 #[derive(clap::Args, Clone)]
 pub struct Many {
@@ -20,7 +20,7 @@ pub struct Many {
     pub seeds: Option<u64>,
     /// Run for so long, as many seeds as it takes.
     #[arg(long, conflicts_with = "seeds")]
-    minutes: Option<f64>,
+    pub minutes: Option<f64>,
     /// Base from which the seeds are derived; decimal, or hexadecimal with 0x.
     #[arg(long, default_value = "1", value_parser = parse_seed)]
     pub from: u64,
@@ -45,6 +45,9 @@ impl Many {
     pub fn run(&self, twice: bool) -> ExitCode {
         if !self.scenarios.is_empty() {
             return scenarios::run(self, twice);
+        }
+        if twice && self.failed {
+            return refuse("what failed is run again by `run`");
         }
         if twice {
             return twice::run(self);

@@ -6,10 +6,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use holdfast_sim::run::run_plan;
-use holdfast_sim::scenario::write::{Origin, write_plan};
 use holdfast_sim::shrink::{Shrink, Size};
 
-use super::failures::{commit, folder};
+use super::failures::{folder, plan_text};
 use super::{Seed, refuse};
 
 #[derive(clap::Args)]
@@ -40,7 +39,9 @@ impl ShrinkArgs {
             return refuse("the run breaks nothing: there is nothing to shrink");
         };
         let check = failure.violation.check;
-        let Some(listed) = failure.explicit else { return refuse("the run left no list of what happened") };
+        let Some(listed) = failure.explicit.clone() else {
+            return refuse("the run left no list of what happened");
+        };
         let (start, before) = (Instant::now(), Size::of(&listed));
         let on_terminal = std::io::stderr().is_terminal();
         let mut tell = |size: &Size, tried: u64| {
@@ -59,8 +60,7 @@ impl ShrinkArgs {
             eprintln!();
         }
         let after = Size::of(&plan);
-        let about = failure.violation.what.chars().take(200).collect();
-        let text = write_plan(&plan, &Origin { about, commit: commit(), broke: check });
+        let text = plan_text(&plan, &failure);
         let path = self.out.clone().unwrap_or_else(|| folder(seed).join("shrunk.toml"));
         let written = text.and_then(|text| {
             let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);

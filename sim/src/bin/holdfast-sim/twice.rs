@@ -65,7 +65,8 @@ fn spawn(many: &Many) -> std::io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("traces").args(["--from", &many.from.to_string(), "--jobs", &many.jobs.to_string()]);
     command.args(["--failures", &many.failures.to_string()]);
-    command.args(["--seeds", &many.farm(Instant::now()).seeds.to_string()]);
+    command.args(many.seeds.map(|seeds| format!("--seeds={seeds}")));
+    command.args(many.minutes.map(|minutes| format!("--minutes={minutes}")));
     command.args(many.profile.map(|profile| format!("--profile={}", profile.name())));
     command.args(many.members.map(|members| format!("--members={members}")));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
