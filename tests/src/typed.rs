@@ -277,10 +277,13 @@ impl Names {
             None => bytes.escape_ascii().to_string(),
         };
         for (name, hex, decimal) in &self.ids {
+            // Some sentences pad an id to sixteen places, and one in sixteen ids has fewer.
+            text = text.replace(&format!("{hex:>16}"), &format!("{{{name}}}"));
             text = text.replace(hex, &format!("{{{name}}}"));
             text = text.replace(decimal, &format!("{{{name} in decimal}}"));
         }
-        text = text.replace(&self.port, "{port}").replace(&self.scratch, "{tmp}");
+        // With its colon, for long ids have the port's digits among theirs.
+        text = text.replace(&format!(":{}", self.port), ":{port}").replace(&self.scratch, "{tmp}");
         for (from, to) in [("took = ", "\n"), ("took ", "\n"), ("\"took\":\"", "\""), ("\"Took\" : ", "\n")] {
             text = blank(&text, from, to, "{time}");
         }
@@ -345,4 +348,22 @@ pub fn files(directory: &Path) -> Vec<(String, PathBuf)> {
         .collect();
     files.sort();
     files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Names;
+
+    #[test]
+    fn an_id_with_leading_zeros_has_its_name_as_any_other() {
+        let mut names = Names { port: "37476".to_owned(), scratch: "/tmp/s".to_owned(), ids: Vec::new() };
+        names.learn("Member    f00df00df00df added to cluster a2624dd56e655037\n");
+        let shown = |text: &str| names.shown(text.as_bytes());
+        assert_eq!(shown("Member    f00df00df00df removed"), "Member {member1} removed");
+        assert_eq!(shown("f00df00df00df, started"), "{member1}, started");
+        assert_eq!(
+            shown("11701000360937476151 at 127.0.0.1:37476"),
+            "11701000360937476151 at 127.0.0.1:{port}"
+        );
+    }
 }
