@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use raft::eraftpb::MessageType;
 
+mod transfers;
+
 use super::*;
 use crate::admit::AdmitConfig;
 use crate::base::{LeaseId, StreamId, WatchId};

@@ -26,7 +26,7 @@ const WINDOW: usize = 4;
 const RESEND_TICKS: u32 = 5;
 const GIVE_UP_TICKS: u32 = 50;
 
-/// Acknowledged by a receiver that has the state already.
+/// Acknowledged by a receiver that has applied all that the state contains.
 pub(super) const NOT_WANTED: u64 = u64::MAX;
 
 /// Transfers of one term of leadership.
@@ -76,7 +76,9 @@ impl Node {
     pub(super) fn send_states(&mut self, effects: &mut Vec<Effect>) {
         for member in std::mem::take(&mut self.outcome.laggards) {
             let has_room = self.transfers.by_member.len() < TRANSFERS_MAX;
-            if self.transfers.by_member.contains_key(&member) {
+            // Raft named it earlier in this turn, in which it may have been removed since: State is without it.
+            let is_member = self.state.members.get(member).is_some();
+            if !is_member || self.transfers.by_member.contains_key(&member) {
                 continue;
             }
             if !has_room || !self.consensus.is_leader() {
@@ -114,8 +116,12 @@ impl Node {
             return;
         };
         let Some(run) = &mut transfer.run else { return };
-        // Not wanted, or forgotten in a new life.
-        if next == NOT_WANTED || (next == 0 && run.acknowledged > 0) {
+        // It has the state: that it said so before was lost. Raft goes on behind it, and hears how far it is.
+        if next == NOT_WANTED {
+            return self.end_transfer(from, true);
+        }
+        // Forgotten in a new life.
+        if next == 0 && run.acknowledged > 0 {
             return self.end_transfer(from, false);
         }
         if next > run.acknowledged {
