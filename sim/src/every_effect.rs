@@ -176,7 +176,7 @@ impl Variant {
     pub fn plan(&self) -> Plan {
         let Variant { story, seed, member, place, loss } = *self;
         let mut plan = story.plan(seed);
-        plan.members[member].disk.loss = loss.weights();
+        plan.member_mut(member).disk.loss = loss.weights();
         plan.crashes.exactly = Some(CrashPoint { member, place, is_power: loss != Loss::Killed });
         plan
     }

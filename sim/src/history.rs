@@ -3,6 +3,7 @@
 //! It is all that the checkers read. Order comes from `Moment::seq`, one count for the whole world, so
 //! that "before" never rests on two equal times.
 
+use holdfast_core::base::MemberId;
 use holdfast_core::boundary::{StreamOp, WatchResponse};
 use holdfast_core::command::RequestId;
 use holdfast_core::raft::Payload;
@@ -106,6 +107,8 @@ pub struct LogEntry {
     pub life: usize,
     /// When a member was first seen to have it, or to send it.
     pub seen: Moment,
+    /// Term of the member that applied it first: it was committed in this term or an earlier one.
+    pub decided_in: u64,
 }
 
 /// One watch stream, from its first operation on.
@@ -154,6 +157,18 @@ pub struct Terms {
     pub progress_slack_ns: u64,
     /// Whether a member may refuse for want of space.
     pub has_quota: bool,
+    /// Whether members refuse changes that could cost the quorum, and how many learners they allow.
+    pub strict_reconfig: bool,
+    pub learners_max: u32,
+}
+
+/// A member that began to lead.
+#[derive(Clone, Copy, Debug)]
+pub struct Leadership {
+    pub at: Moment,
+    pub term: u64,
+    pub member: MemberId,
+    pub life: usize,
 }
 
 /// Everything of one run.
@@ -166,7 +181,28 @@ pub struct History {
     pub log: Vec<LogEntry>,
     pub streams: Vec<Stream>,
     pub digests: Vec<Digest>,
+    pub leaderships: Vec<Leadership>,
+    /// Ids of the members, by number.
+    pub ids: Vec<MemberId>,
     /// Since when nothing was disturbed.
     pub calm_since: Moment,
     pub end: Moment,
+}
+
+impl History {
+    /// Of a run that begins.
+    pub fn new(terms: Terms) -> History {
+        History {
+            terms,
+            lives: Vec::new(),
+            ops: Vec::new(),
+            log: Vec::new(),
+            streams: Vec::new(),
+            digests: Vec::new(),
+            leaderships: Vec::new(),
+            ids: Vec::new(),
+            calm_since: Moment::default(),
+            end: Moment::default(),
+        }
+    }
 }

@@ -106,6 +106,46 @@ marks! {
     SnapshotUnderAuth,
     /// A lease ran out while auth was on.
     LeaseExpiredUnderAuth,
+    /// The membership became another one: by a voter, by a learner, without somebody, by a learner that votes.
+    VoterAdded,
+    LearnerAdded,
+    MemberRemoved,
+    LearnerPromoted,
+    /// The same while the network was cut somewhere.
+    MembersChangedWhileCut,
+    LearnerPromotedWhileCut,
+    /// A leader applied its own removal.
+    LeaderRemovedItself,
+    /// A removed member was started again, and refused.
+    RemovedMemberRefused,
+    /// Mail of a removed member arrived.
+    MailOfRemovedMember,
+    /// Mail for a removed member arrived at another one at its address.
+    MailForFormerMember,
+    /// A new member began with a snapshot.
+    JoinedBySnapshot,
+    /// A member began before anybody had heard that it was added.
+    JoinedBeforeAdded,
+    /// Leadership was handed over, and was not in time.
+    LeaderHandedOver,
+    HandoverAborted,
+    /// A change was refused: the learner was behind, too few had started, too few were in reach.
+    LearnerNotReady,
+    ChangeNeedsStarted,
+    ChangeNeedsHealthy,
+    /// A learner refused what learners do not serve.
+    LearnerRefuses,
+    /// A disk was lost; the leader's.
+    DiskLost,
+    DiskOfLeaderLost,
+    /// A member without its disk gave up when it was told of what it had acknowledged.
+    WipedMemberRefused,
+    /// A member without its disk was removed.
+    WipedMemberRemoved,
+    /// The leader's machine was suspended, and its clock with it.
+    LeaderSuspended,
+    /// An entry deleted a thousand keys at once.
+    ManyKeysInOneEntry,
     /// A request without an answer took effect, and one did not.
     UnknownDone,
     UnknownLost,

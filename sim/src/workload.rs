@@ -18,17 +18,22 @@ use crate::rng::Rng;
 /// Weights of the kinds of requests, in the order of `Workload::next`.
 #[derive(Clone, Debug)]
 pub struct Mix {
-    weights: [u32; 16],
+    weights: [u32; 17],
 }
 
 impl Mix {
     /// Usual weights, of which each but puts and gets is switched off or multiplied by chance.
     pub fn draw(rng: &mut Rng) -> Mix {
         let Mix { mut weights } = Mix::mixed();
-        for weight in &mut weights[2..] {
+        for weight in &mut weights[2..16] {
             *weight *= *rng.pick(&[0, 1, 1, 3]);
         }
         Mix { weights }
+    }
+
+    /// Puts keys by the hundred, and takes them away all at once.
+    pub fn put_many(&mut self) {
+        self.weights[16] = 60;
     }
 
     /// Compacts so often that reads, watches and transfers in slices meet it.
@@ -39,7 +44,7 @@ impl Mix {
 
     /// Grants, revokes and renewals of the same few ids.
     pub fn contend_for_leases(&mut self) {
-        let [puts, ranges, .., grants, revokes, renewals, remaining, _, _, _, _, _] = &mut self.weights;
+        let [puts, ranges, .., grants, revokes, renewals, remaining, _, _, _, _, _, _] = &mut self.weights;
         (*puts, *ranges) = (15, 5);
         (*grants, *revokes, *renewals, *remaining) = (25, 14, 20, 4);
     }
@@ -52,32 +57,32 @@ impl Mix {
 
     /// No requests at all; others are added.
     pub fn none() -> Mix {
-        Mix { weights: [0; 16] }
+        Mix { weights: [0; 17] }
     }
 
     /// Everything.
     pub fn mixed() -> Mix {
-        Mix { weights: [40, 24, 6, 2, 14, 3, 3, 4, 2, 5, 3, 1, 2, 2, 1, 2] }
+        Mix { weights: [40, 24, 6, 2, 14, 3, 3, 4, 2, 5, 3, 1, 2, 2, 1, 2, 0] }
     }
 
     /// Puts, ranges, deletes and transactions.
     pub fn register() -> Mix {
-        Mix { weights: [40, 40, 6, 0, 14, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] }
+        Mix { weights: [40, 40, 6, 0, 14, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] }
     }
 
     /// Leases, and puts that hang keys on them.
     pub fn lease() -> Mix {
-        Mix { weights: [20, 0, 0, 0, 0, 0, 0, 8, 3, 20, 5, 2, 0, 0, 0, 0] }
+        Mix { weights: [20, 0, 0, 0, 0, 0, 0, 8, 3, 20, 5, 2, 0, 0, 0, 0, 0] }
     }
 
     /// Puts alone.
     pub fn puts() -> Mix {
-        Mix { weights: [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] }
+        Mix { weights: [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] }
     }
 
     /// Compactions.
     pub fn compact() -> Mix {
-        Mix { weights: [0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 2, 0, 0, 0] }
+        Mix { weights: [0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0] }
     }
 
     pub fn add(&mut self, other: &Mix) {
@@ -99,13 +104,25 @@ pub struct Workload {
     compacted: i64,
     leases: Vec<LeaseId>,
     written: u64,
+    /// Keys put by the hundred, so far.
+    bulk: u64,
 }
 
 impl Workload {
     pub fn new(seed: u64, mix: Mix, keys: usize, value_bytes: (u64, u64)) -> Workload {
         let mut rng = Rng::named(seed, "workload");
         let keys = (0..keys).map(|_| draw_key(&mut rng)).collect();
-        Workload { rng, mix, keys, value_bytes, revision: 1, compacted: 0, leases: Vec::new(), written: 0 }
+        Workload {
+            rng,
+            mix,
+            keys,
+            value_bytes,
+            revision: 1,
+            compacted: 0,
+            leases: Vec::new(),
+            written: 0,
+            bulk: 0,
+        }
     }
 
     /// Takes note of what an answer shows.
@@ -158,7 +175,8 @@ impl Workload {
                 _ => Request::Hash,
             },
             14 => Request::Defragment,
-            _ => self.malformed(),
+            15 => self.malformed(),
+            _ => self.bulk(),
         }
     }
 
@@ -195,6 +213,37 @@ impl Workload {
             return LeaseId(*self.rng.pick(&[1, 2, -3, 77]));
         }
         *self.rng.pick(&self.leases)
+    }
+
+    /// Many small keys at a time, on one lease if there is one; now and then all of them go in one entry.
+    fn bulk(&mut self) -> Request {
+        let all = || (Bytes::from_static(b"bulk/"), Bytes::from_static(b"bulk0"));
+        match self.rng.weighted(&[30, 1, 1, 1]) {
+            1 => {
+                let (key, range_end) = all();
+                Request::DeleteRange(DeleteRangeRequest { key, range_end, prev_kv: self.rng.chance(0.3) })
+            }
+            2 => {
+                let (key, range_end) = all();
+                let count_only = self.rng.chance(0.5);
+                Request::Range(RangeRequest { key, range_end, count_only, ..RangeRequest::default() })
+            }
+            3 => Request::LeaseRevoke { id: self.leases.last().copied().unwrap_or(LeaseId(1)) },
+            _ => {
+                let lease = self.leases.last().copied().filter(|_| self.rng.chance(0.7));
+                let first = self.bulk;
+                self.bulk += 120;
+                let puts = (first..self.bulk).map(|n| {
+                    RequestOp::Put(PutRequest {
+                        key: Bytes::from(format!("bulk/{n:07}")),
+                        value: Bytes::from_static(b"one of many"),
+                        lease: lease.unwrap_or_default(),
+                        ..PutRequest::default()
+                    })
+                });
+                Request::Txn(TxnRequest { success: puts.collect(), ..TxnRequest::default() })
+            }
+        }
     }
 
     fn grant(&mut self) -> Request {

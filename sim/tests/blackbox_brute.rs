@@ -61,17 +61,11 @@ impl Tiny {
             progress_ns: u64::MAX / 4,
             progress_slack_ns: 0,
             has_quota: false,
+            strict_reconfig: true,
+            learners_max: 1,
         };
-        let history = History {
-            terms,
-            lives: vec![Life { member: 0, from: Moment::default(), until: None }],
-            ops: Vec::new(),
-            log: Vec::new(),
-            streams: Vec::new(),
-            digests: Vec::new(),
-            calm_since: Moment::default(),
-            end: Moment::default(),
-        };
+        let lives = vec![Life { member: 0, from: Moment::default(), until: None }];
+        let history = History { lives, ..History::new(terms) };
         Tiny {
             rng: Rng::new(seed),
             history,
@@ -224,6 +218,7 @@ impl Tiny {
             payload: Payload::Empty,
             life: 0,
             seen,
+            decided_in: 1,
         });
         expected.map(|expected| expected.result)
     }

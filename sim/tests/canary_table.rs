@@ -37,7 +37,7 @@ const WORLD: &str =
     "fires only on a core or a world that is wrong in itself: mutants are its canaries (docs/mutants.md)";
 
 /// Checks outside of the black-box checker; its own are `CHECKS`, and fire below.
-const TABLE: [(&str, Canary); 33] = [
+const TABLE: [(&str, Canary); 38] = [
     ("append", Canary::Nothing(WORLD)),
     ("assert", Canary::Nothing("any panic of the core")),
     ("busy", Canary::Lie(Lie::Sleepless)),
@@ -47,13 +47,16 @@ const TABLE: [(&str, Canary); 33] = [
     ("election", Canary::Lie(Lie::GrantedVote)),
     ("expect", Canary::Script),
     ("halt", Canary::Nothing(WORLD)),
+    ("handover", Canary::Corruption),
     ("hash_kv", Canary::Corruption),
     ("identity", Canary::Corruption),
+    ("learner", Canary::Nothing(WORLD)),
     ("lease_checkpoint", Canary::Corruption),
     ("lease_early", Canary::Corruption),
     ("lease_late", Canary::Corruption),
     ("lease_remaining", Canary::Here),
     ("log_matching", Canary::Nothing(WORLD)),
+    ("members", Canary::Corruption),
     ("memory", Canary::Lie(Lie::CreditUnseen)),
     ("no_progress", Canary::Here),
     ("peer", Canary::Nothing(WORLD)),
@@ -69,7 +72,9 @@ const TABLE: [(&str, Canary); 33] = [
     ("send", Canary::Nothing(WORLD)),
     ("state_hash", Canary::Corruption),
     ("state_machine", Canary::Lie(Lie::TwoTruths)),
+    ("strict", Canary::Corruption),
     ("watch", Canary::Corruption),
+    ("wiped", Canary::Nothing(WORLD)),
     ("write", Canary::Corruption),
 ];
 
@@ -100,7 +105,7 @@ fn every_check_has_a_canary() {
     known.extend(CHECKS.map(str::to_owned));
     assert_eq!(names, known);
     assert_eq!(holdfast_sim::check::NAMES.to_vec(), TABLE.map(|(name, _)| name).to_vec());
-    let corruptions = include_str!("checkers.rs");
+    let corruptions = concat!(include_str!("checkers.rs"), include_str!("member_checkers.rs"));
     for (name, canary) in &TABLE {
         match canary {
             Canary::Corruption => {

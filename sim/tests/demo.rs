@@ -35,7 +35,7 @@ fn a_split_brain_is_told_in_order() {
             "answers get k: k = majority, revision 3",
             "It may have happened or not",
             "everybody loses power",
-            "55 of 55 last requests are answered",
+            "60 of 60 last requests are answered",
             "all 5 have applied entry",
         ],
     );

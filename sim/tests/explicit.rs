@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use holdfast_sim::plan::{Lie, Plan, Profile};
+use holdfast_sim::plan::{Lie, Plan, Profile, WipePlan};
 use holdfast_sim::rng::derive;
 use holdfast_sim::run::{Failure, run_plan};
 use holdfast_sim::scenario::Scenario;
@@ -30,7 +30,7 @@ fn storm(outcome: &Outcome) -> Vec<(usize, u64, Option<u64>)> {
 fn the_script_of_a_run_makes_the_same_run() {
     let (mut same, mut runs) = (0, 0);
     for profile in Profile::ALL {
-        for n in 0..5 {
+        for n in 0..if profile.changes_members() { 12 } else { 5 } {
             let plan = Plan::draw(derive(17, n), profile);
             let first = World::new(plan, false).run();
             let second = World::new(explicit(&first), false).run();
@@ -63,7 +63,7 @@ fn the_script_of_a_run_that_failed_fails_in_the_same_way() {
 
 fn failures(lie: Lie) -> impl Iterator<Item = Failure> {
     let size = if lie.needs_peers() { 3 } else { 1 };
-    (0..40).filter_map(move |n| {
+    (0..150).filter_map(move |n| {
         let plan = Plan::draw_sized(derive(5, n), Profile::Standard, size);
         run_plan(Plan { lie: Some(lie), ..plan }, false).0.err()
     })
@@ -89,6 +89,8 @@ fn an_explicit_plan_is_written_and_read_back() {
             (plan.crashes.flips_aimed, plan.network.clog_ns) = (0.0, (0, 0));
             (plan.partitions.lasts_ns, plan.partitions.flaps) = ((0, 0), 0.0);
             plan.partitions.shapes.clear();
+            (plan.membership.voters_max, plan.membership.join_ns) = (0, (0, 0));
+            plan.wipes = WipePlan::none();
         }
         let (listed, read) = (format!("{listed:#?}"), format!("{read:#?}"));
         if let Some((wanted, got)) = listed.lines().zip(read.lines()).find(|(wanted, got)| wanted != got) {

@@ -7,21 +7,24 @@ use holdfast_sim::plan::Profile;
 use holdfast_sim::run::{Farm, Harvest};
 
 /// Seeds of each profile; `HOLDFAST_SIM_SEEDS` gives another number for all of them together.
-const SEEDS: [(Profile, u64); 14] = [
-    (Profile::Standard, 350),
-    (Profile::AimedCrashes, 300),
+const SEEDS: [(Profile, u64); 17] = [
+    (Profile::Standard, 300),
+    (Profile::AimedCrashes, 260),
     (Profile::SlowDisk, 100),
     (Profile::FullDisk, 100),
     (Profile::BitRot, 100),
     (Profile::Calm, 50),
-    (Profile::Votes, 150),
-    (Profile::StaleReads, 150),
+    (Profile::Votes, 130),
+    (Profile::StaleReads, 130),
     (Profile::LeaseClocks, 100),
     (Profile::WatchPartitions, 100),
     (Profile::PowerLoss, 100),
-    (Profile::LeaderIsolation, 150),
+    (Profile::LeaderIsolation, 130),
     (Profile::Laggards, 100),
-    (Profile::Auth, 200),
+    (Profile::Auth, 170),
+    (Profile::Membership, 170),
+    (Profile::Wipes, 110),
+    (Profile::Large, 12),
 ];
 
 /// A number from the environment; decimal, or hexadecimal with 0x.

@@ -23,7 +23,11 @@ fn found(lie: Lie, profile: Profile, members: usize) -> (Plan, &'static str) {
 
 #[test]
 fn a_shrunk_plan_breaks_the_same_check_from_its_file() {
-    let lies = [(Lie::EarlyAck, Profile::Standard, 3), (Lie::FlushIsNoFlush, Profile::AimedCrashes, 1)];
+    let lies = [
+        (Lie::EarlyAck, Profile::Standard, 3),
+        (Lie::FlushIsNoFlush, Profile::AimedCrashes, 1),
+        (Lie::EarlyAck, Profile::Membership, 3),
+    ];
     for (lie, profile, members) in lies {
         let (plan, check) = found(lie, profile, members);
         let before = Size::of(&plan);

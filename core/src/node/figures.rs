@@ -100,6 +100,18 @@ impl Node {
         }
     }
 
+    /// Ids of voters and learners by raft's own configuration, ascending; for checkers. `None` while a snapshot
+    /// replaces State, which lags behind it then.
+    pub fn configuration(&self) -> Option<(Vec<MemberId>, Vec<MemberId>)> {
+        let sorted = |ids: &[u64]| {
+            let mut ids: Vec<MemberId> = ids.iter().copied().map(MemberId).collect();
+            ids.sort_unstable();
+            ids
+        };
+        let conf = self.consensus.conf();
+        (!self.consensus.is_installing()).then(|| (sorted(&conf.voters), sorted(&conf.learners)))
+    }
+
     /// Its part in elections and leases.
     pub fn standing(&self) -> Standing {
         Standing {

@@ -126,7 +126,7 @@ impl<'a> Ground<'a> {
         let result = call.answer.as_ref().map(|answer| &answer.result);
         if let Some(status) = static_refusal(&call.request, terms.txn_ops_max) {
             return match result {
-                Some(Err(got)) if *got == status || is_unknown(*got) || is_overload(*got) => Ok(()),
+                Some(Err(got)) if *got == status || says_nothing(*got) => Ok(()),
                 None => Ok(()),
                 Some(got) => {
                     let what = format!("{:?} must be refused {status:?}: {got:?}", call.request);

@@ -198,7 +198,12 @@ fn check_owners(history: &History, truth: &Truth, owned: &[bool]) -> Result<Vec<
                 let what = format!("entry {} gives {user} a token that nobody asked for", i + 1);
                 return Err(Violation { check: "write", what, at: entry.seen });
             }
-            Decree::Nothing | Decree::NoSpace | Decree::Expire { .. } | Decree::Checkpoint { .. } => {}
+            Decree::Nothing
+            | Decree::NoSpace
+            | Decree::Expire { .. }
+            | Decree::Checkpoint { .. }
+            | Decree::Member(_)
+            | Decree::Publish { .. } => {}
         }
     }
     Ok(expiries)
@@ -261,7 +266,9 @@ fn is_decided_by_log(op: &Op, txn_ops_max: usize) -> bool {
     }
     goes_through_log(&op.request)
         && static_refusal(&op.request, txn_ops_max).is_none()
-        && !answer.result.as_ref().is_err_and(|status| is_unknown(*status) || is_overload(*status))
+        && !answer.result.as_ref().is_err_and(|status| {
+            is_unknown(*status) || is_overload(*status) || *status == Status::NotSupportedForLearner
+        })
 }
 
 /// A write that may or may not have happened.

@@ -9,15 +9,21 @@
 pub mod auth;
 pub mod lease;
 pub mod matching;
+pub mod members;
 pub mod order;
 pub mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_core::base::MemberId;
+use holdfast_core::command::RequestId;
 
 use crate::history::{History, Moment};
 use crate::oracle::expect::Expected;
 use crate::oracle::model::{Decree, Model};
 
 /// Every check of ring 1 by its name, here and in `world`.
-pub const NAMES: [&str; 33] = [
+pub const NAMES: [&str; 38] = [
     "append",
     "assert",
     "busy",
@@ -27,13 +33,16 @@ pub const NAMES: [&str; 33] = [
     "election",
     "expect",
     "halt",
+    "handover",
     "hash_kv",
     "identity",
+    "learner",
     "lease_checkpoint",
     "lease_early",
     "lease_late",
     "lease_remaining",
     "log_matching",
+    "members",
     "memory",
     "no_progress",
     "peer",
@@ -49,7 +58,9 @@ pub const NAMES: [&str; 33] = [
     "send",
     "state_hash",
     "state_machine",
+    "strict",
     "watch",
+    "wiped",
     "write",
 ];
 
@@ -76,6 +87,8 @@ pub struct Checked {
     pub digests: u64,
     /// Requests and watches that were judged by who asked.
     pub judged: u64,
+    /// Answers to requests for a change of the membership.
+    pub changes: u64,
     /// Requests without an answer that are in the log after all, and those that are not.
     pub unknown_done: u64,
     pub unknown_lost: u64,
@@ -92,6 +105,7 @@ impl Checked {
         self.leases += other.leases;
         self.digests += other.digests;
         self.judged += other.judged;
+        self.changes += other.changes;
         self.unknown_done += other.unknown_done;
         self.unknown_lost += other.unknown_lost;
     }
@@ -106,20 +120,31 @@ pub struct Truth {
     pub repeats: Vec<bool>,
 }
 
+/// Which requests were applied before: each takes effect once, and none of an earlier life behind one of a later.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    ids: BTreeSet<RequestId>,
+    newest_epoch: BTreeMap<MemberId, u64>,
+}
+
+impl Seen {
+    /// Takes the next request of the log; whether it takes no effect.
+    pub fn is_repeat(&mut self, id: RequestId) -> bool {
+        let newest = self.newest_epoch.entry(id.member).or_insert(id.epoch);
+        let is_old = id.epoch < *newest;
+        *newest = id.epoch.max(*newest);
+        is_old || !self.ids.insert(id)
+    }
+}
+
 impl Truth {
     pub fn of(history: &History) -> Truth {
         let mut model = Model::default();
-        let mut seen = std::collections::BTreeSet::new();
-        let mut newest_epoch = std::collections::BTreeMap::new();
+        let mut seen = Seen::default();
         let mut repeats = Vec::with_capacity(history.log.len());
         let mut expected = Vec::with_capacity(history.log.len());
         for entry in &history.log {
-            let is_repeat = entry.id.is_some_and(|id| {
-                let newest = newest_epoch.entry(id.member).or_insert(id.epoch);
-                let is_old = id.epoch < *newest;
-                *newest = id.epoch.max(*newest);
-                is_old || !seen.insert(id)
-            });
+            let is_repeat = entry.id.is_some_and(|id| seen.is_repeat(id));
             let decree = if is_repeat { &Decree::Nothing } else { &entry.decree };
             expected.push(model.apply_by(entry.term, &entry.by, decree));
             repeats.push(is_repeat);
@@ -133,7 +158,8 @@ pub fn check(history: &History) -> Result<Checked, Violation> {
     let truth = Truth::of(history);
     let mut checked = Checked::default();
     check_digests(history, &mut checked)?;
-    let matched = matching::find(history, &truth, &mut checked)?;
+    let mut matched = matching::find(history, &truth, &mut checked)?;
+    members::find(history, &truth, &mut matched.places, &mut checked)?;
     let floors = order::check(history, &truth, &matched.places, &mut checked)?;
     auth::check(history, &truth, &matched.places, &floors.own, &mut checked)?;
     lease::check(history, &truth, &matched, &floors.all, &mut checked)?;
@@ -143,7 +169,7 @@ pub fn check(history: &History) -> Result<Checked, Violation> {
 
 /// State is a function of the log prefix, in every life and on every member.
 fn check_digests(history: &History, checked: &mut Checked) -> Result<(), Violation> {
-    let mut first = std::collections::BTreeMap::new();
+    let mut first = BTreeMap::new();
     for digest in &history.digests {
         let known = first.entry(digest.applied).or_insert(*digest);
         checked.digests += 1;

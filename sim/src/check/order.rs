@@ -8,6 +8,7 @@ use holdfast_core::request::{AuthRequest, Header, RangeRequest, Request, Request
 use holdfast_core::status::Status;
 
 use super::matching::{Places, goes_through_log, is_overload, is_unknown};
+use super::members::is_about_members;
 use super::{Checked, Truth, Violation, auth};
 use crate::history::{Answer, History, Op, Passed};
 use crate::oracle::auth::By;
@@ -83,14 +84,7 @@ pub fn check(
                         place_of_read(history, truth, op, answer, floor, checked)?
                     }
                 };
-                // What the leader said of a lease need not be applied where it is passed on: only the header is
-                // the own one's.
-                let own = if is_asked_of_leader(&op.request) {
-                    let own = answer.revision().and_then(|revision| truth.model.positions_of(revision));
-                    own.map_or(NOWHERE, |(first, _)| first)
-                } else {
-                    place
-                };
+                let own = shown_by_itself(truth, op, answer, place);
                 reached = reached.max(place).max(own);
                 reached_by_life[op.life] = reached_by_life[op.life].max(own);
                 check_hash(op, answer, &mut hashes)?;
@@ -104,6 +98,19 @@ pub fn check(
 pub struct Floors {
     pub all: Vec<usize>,
     pub own: Vec<usize>,
+}
+
+/// The place that a member shows of its own State by an answer. What the leader said of a lease, or of a promotion,
+/// need not be applied where it is passed on: only the header is the own one's.
+fn shown_by_itself(truth: &Truth, op: &Op, answer: &Answer, place: usize) -> usize {
+    if matches!(op.request, Request::MemberPromote { .. }) {
+        return NOWHERE;
+    }
+    if !is_asked_of_leader(&op.request) {
+        return place;
+    }
+    let own = answer.revision().and_then(|revision| truth.model.positions_of(revision));
+    own.map_or(NOWHERE, |(first, _)| first)
 }
 
 /// How far an op must see at least.
@@ -163,6 +170,9 @@ fn place_of_read(
     floor: Floor,
     checked: &mut Checked,
 ) -> Result<usize, Violation> {
+    if is_about_members(&op.request) || answer.result == Err(Status::NotSupportedForLearner) {
+        return Ok(NOWHERE);
+    }
     if let Some(place) = place_of_refused(history, truth, op, answer, floor, checked) {
         return place;
     }
@@ -352,10 +362,10 @@ fn fits(model: &Model, place: usize, op: &Op, got: &Result<Response, Status>) ->
         (Request::Status, Ok(Response::Status(status))) => {
             status.header == view.header() && status.raft_applied_index == view.position as u64
         }
-        (
-            Request::AlarmList { .. } | Request::MemberList { .. } | Request::Hash | Request::Defragment,
-            got,
-        ) => got.is_ok(),
+        (Request::MemberList { .. }, Ok(Response::MemberList { header, members })) => {
+            *header == Header { revision: 0, ..view.header() } && *members == view.roster().list()
+        }
+        (Request::AlarmList { .. } | Request::Hash | Request::Defragment, got) => got.is_ok(),
         (Request::Auth(_), Ok(got)) => auth::question_fits(model, place, op, got),
         _ => false,
     }
@@ -406,6 +416,7 @@ fn predicted(view: &View<'_>, op: &Op) -> String {
             )
         }
         Request::LeaseLeases => format!("at {:?} {:?}", view.header(), view.leases()),
+        Request::MemberList { .. } => format!("at {:?} {:?}", view.header(), view.roster().list()),
         _ => format!("at {:?}, compacted {}", view.header(), view.compact_revision()),
     }
 }

@@ -84,8 +84,16 @@ pub fn check(history: &History, truth: &Truth, checked: &mut Checked) -> Result<
             };
             step.map_err(|what| Violation { check: "watch", what, at: *at })?;
         }
-        let watched = Watched::of(history, stream);
-        walk.check_progress(&watched).map_err(|what| Violation { check: "watch", what, at: history.end })?;
+        // Who does not know that it was removed has no news to tell of.
+        let end = truth.model.at(truth.model.position());
+        if history.ids.get(stream.member).is_none_or(|id| end.roster().get(*id).is_some()) {
+            let watched = Watched::of(history, stream);
+            walk.check_progress(&watched).map_err(|what| Violation {
+                check: "watch",
+                what,
+                at: history.end,
+            })?;
+        }
         walk.finish(stream).map_err(|what| Violation { check: "watch", what, at: history.end })?;
     }
     Ok(())
@@ -431,7 +439,7 @@ impl Watcher {
             let is_same = got.peek().is_some_and(|e| e.kind == change.kind && e.kv == change.kv);
             if is_same {
                 self.check_prev(store, got.next().expect("peeked"), here)?;
-            } else if !(is_replaced && change.kv.mod_revision == here.view.compact_revision()) {
+            } else if !(is_replaced && here.view.was_compacted_at(change.kv.mod_revision)) {
                 return Err(format!("must be told {change:?}, got {:?}; it is at {}", got.peek(), self.next));
             }
         }
@@ -469,7 +477,7 @@ impl Watcher {
             return Err(format!("{response:?} goes back: the watch is at {}", self.next));
         }
         let owed = self.expected(store, response.revision).find(|(change, is_replaced)| {
-            !(*is_replaced && change.kv.mod_revision == here.view.compact_revision())
+            !(*is_replaced && here.view.was_compacted_at(change.kv.mod_revision))
         });
         if let Some((change, _)) = owed {
             return Err(format!("{response:?} promises {change:?}, which was not told"));

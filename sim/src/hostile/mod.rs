@@ -159,7 +159,7 @@ impl Victim {
     fn in_role(seed: u64, role: Role) -> Victim {
         let size = if role == Role::Alone { 1 } else { 3 };
         let plan = Plan::draw_sized(derive(seed, 1), Profile::Standard, size);
-        let config = boot::config(&plan, 0);
+        let config = boot::config(&plan, 0, boot::ids(size)[0]);
         let others: Vec<MemberId> = match role {
             // Strangers, who know its address.
             Role::Alone => vec![MemberId(2), MemberId(3)],

@@ -298,6 +298,11 @@ impl Accounts {
         needs.iter().find_map(|need| self.meets(by, need, keys_of).err())
     }
 
+    /// What a change of the membership is refused with where its entry stands.
+    pub fn member_refusal(&self, by: &By) -> Option<Status> {
+        self.meets(by, &Need::RootIfNamed, &|_| Vec::new()).err()
+    }
+
     /// What a member refuses before it proposes anything, as etcd's services do.
     pub fn early_refusal(&self, by: &By, request: &Request) -> Option<Status> {
         let need = match request {

@@ -3,6 +3,7 @@
 
 pub mod auth;
 pub mod expect;
+pub mod members;
 pub mod model;
 pub mod range;
 pub mod refuse;

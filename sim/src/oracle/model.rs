@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use holdfast_core::base::{KeyRange, LeaseId};
+use holdfast_core::base::{KeyRange, LeaseId, MemberId};
 use holdfast_core::command::LeaseLeft;
 use holdfast_core::request::{
     AuthAnswer, AuthRequest, CompactRequest, Header, LeaseGrantRequest, RangeRequest, Request, RequestOp,
@@ -13,14 +13,19 @@ use holdfast_core::status::Status;
 
 use super::auth::{Accounts, By};
 use super::expect::Expected;
+use super::members::{Change, Roster};
 use super::store::Store;
 use super::{range, txn};
 
 /// What one log entry asks for, in the model's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decree {
-    /// An entry that clients cannot see: a new term, a membership entry, a member's name.
+    /// An entry that clients cannot see: a new term, an alarm that goes.
     Nothing,
+    /// A change of the membership.
+    Member(Change),
+    /// A member says its name and where its clients reach it.
+    Publish { member: MemberId, name: String, client_urls: Vec<String> },
     /// A write of a client. A grant has its id and effective TTL filled in; a change of auth is what was asked,
     /// with the word behind a password's hash.
     Request(Request),
@@ -70,6 +75,8 @@ pub struct Model {
     /// Users and roles, each with the position from which they are so.
     accounts: Vec<(usize, Accounts)>,
     tokens: Vec<TokenLife>,
+    /// The membership from each position on at which it became another one.
+    rosters: Vec<(usize, Roster)>,
 }
 
 impl Default for Model {
@@ -81,6 +88,7 @@ impl Default for Model {
             leases: BTreeMap::new(),
             accounts: vec![(0, Accounts::default())],
             tokens: Vec::new(),
+            rosters: vec![(0, Roster::default())],
         }
     }
 }
@@ -103,6 +111,13 @@ impl Model {
         let position = self.marks.len();
         let expected = match decree {
             Decree::Nothing | Decree::Checkpoint { .. } => None,
+            Decree::Member(change) => Some(self.change_members(by, change, position, term)),
+            Decree::Publish { member, name, client_urls } => {
+                let mut roster = self.at(position - 1).roster().clone();
+                roster.publish(*member, name, client_urls);
+                self.rosters.push((position, roster));
+                None
+            }
             Decree::NoSpace => {
                 mark.is_full = true;
                 None
@@ -122,6 +137,21 @@ impl Model {
         self.marks.push(mark);
         let header = Header { revision: mark.revision, raft_term: term };
         expected.map(|expected| with_header(expected, header))
+    }
+
+    fn change_members(&mut self, by: &By, change: &Change, position: usize, term: u64) -> Expected {
+        if let Some(status) = self.accounts_at(position - 1).member_refusal(by) {
+            return Expected::refusal(status);
+        }
+        let mut roster = self.at(position - 1).roster().clone();
+        match roster.change(change) {
+            Err(status) => Expected::refusal(status),
+            Ok(()) => {
+                let answer = roster.answer(change, term);
+                self.rosters.push((position, roster));
+                Expected::answer(answer)
+            }
+        }
     }
 
     fn apply_request(&mut self, by: &By, request: &Request, position: usize, mark: &mut Mark) -> Expected {
@@ -255,6 +285,7 @@ impl Model {
         for life in self.tokens.iter_mut().filter(|life| life.until == position) {
             life.until = usize::MAX;
         }
+        self.rosters.pop_if(|(from, _)| *from == position);
         for lives in self.leases.values_mut() {
             if lives.last().is_some_and(|life| life.from == position) {
                 lives.pop();
@@ -279,6 +310,13 @@ impl Model {
         let lives = self.leases.get(&id).map_or(&[][..], |lives| &lives[..]);
         let was_there = move |life: &&LeaseLife| life.from <= *span.end() && *span.start() < life.until;
         lives.iter().filter(was_there).map(|life| life.from)
+    }
+
+    /// The memberships at the positions of a span, one after the other.
+    pub fn rosters_within(&self, span: RangeInclusive<usize>) -> impl Iterator<Item = &Roster> {
+        let first = self.rosters.partition_point(|(from, _)| from <= span.start()) - 1;
+        let end = self.rosters.partition_point(|(from, _)| from <= span.end());
+        self.rosters[first..end].iter().map(|(_, roster)| roster)
     }
 
     /// First and last position at which the store was at `revision`; `None` if it never was.
@@ -311,8 +349,22 @@ impl View<'_> {
         self.mark.compact
     }
 
+    /// Whether any compaction so far was at just this revision.
+    pub fn was_compacted_at(&self, revision: i64) -> bool {
+        let marks = &self.model.marks[..=self.position];
+        let first = marks.partition_point(|mark| mark.compact < revision);
+        marks.get(first).is_some_and(|mark| mark.compact == revision)
+    }
+
     pub fn header(&self) -> Header {
         Header { revision: self.mark.revision, raft_term: self.mark.term }
+    }
+
+    /// The membership here.
+    pub fn roster(&self) -> &Roster {
+        let rosters = &self.model.rosters;
+        let end = rosters.partition_point(|(from, _)| *from <= self.position);
+        &rosters[end - 1].1
     }
 
     /// Users and roles as they are here.
@@ -431,6 +483,11 @@ fn with_header(mut expected: Expected, after: Header) -> Expected {
             | Response::LeaseGrant { header, .. }
             | Response::LeaseRevoke { header }
             | Response::Auth { header, .. } => *header = after,
+            // Answers about the membership name no revision.
+            Response::MemberAdd { .. }
+            | Response::MemberRemove { .. }
+            | Response::MemberUpdate { .. }
+            | Response::MemberPromote { .. } => {}
             other => unreachable!("{other:?} is no answer to a write"),
         }
     }

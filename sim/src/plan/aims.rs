@@ -69,6 +69,20 @@ impl Plan {
         if profile == Profile::BitRot {
             self.crashes.flips_aimed = *Rng::named(seed, "rot").pick(&[0.0, 0.5, 1.0]);
         }
+        if profile == Profile::Large {
+            self.enlarge();
+        }
+    }
+
+    /// Values up to what a request may carry, and keys by the thousand; fewer requests, so that a run costs no more.
+    fn enlarge(&mut self) {
+        let rng = &mut Rng::named(self.seed, "large");
+        self.ops_max = 120;
+        if rng.chance(0.5) {
+            self.mix.put_many();
+        } else {
+            self.value_bytes_max = rng.log_between(64 << 10, 1_572_000);
+        }
     }
 
     /// Keys are few, so that requests meet; now and then they are more than a node of the index holds, so that

@@ -4,11 +4,14 @@
 //! another for good. A plan is plain data: whoever fills one by hand runs it with `run::run_plan`.
 
 mod aims;
+mod clocks;
 mod even;
 mod faults;
 mod lie;
+mod membership;
 mod profile;
 pub mod step;
+mod wipes;
 
 use holdfast_core::boundary::Limits;
 use holdfast_core::request::Request;
@@ -17,11 +20,14 @@ use holdfast_core::wal::LayoutConfig;
 use crate::disk::{DiskFaults, Strike};
 use crate::rng::Rng;
 use crate::workload::Mix;
+pub use clocks::ClockPlan;
 use faults::Draw;
 pub use faults::{CrashPoint, Crashes, Cuts, NetworkPlan, PartitionPlan, Shape};
 pub use lie::Lie;
+pub use membership::{Enlisted, MembershipPlan};
 pub use profile::Profile;
 use step::{Action, Step};
+pub use wipes::WipePlan;
 
 pub const MS: u64 = 1_000_000;
 pub const SECOND: u64 = 1_000 * MS;
@@ -60,8 +66,11 @@ pub struct AuthPlan {
 pub struct Plan {
     pub seed: u64,
     pub profile: Profile,
-    /// The voters of the cluster, at least one.
+    /// The voters that the cluster begins with, at least one.
     pub members: Vec<MemberPlan>,
+    pub membership: MembershipPlan,
+    pub wipes: WipePlan,
+    pub clocks: ClockPlan,
     pub ops_max: u64,
     pub clients: u32,
     pub routing: Routing,
@@ -145,6 +154,11 @@ impl Plan {
             seed,
             profile,
             members: draw_members(rng, profile, size, drift, election_ns),
+            membership: MembershipPlan::draw(seed, profile, |rng| {
+                draw_members(rng, profile, 1, drift, election_ns).pop().expect("one was asked for")
+            }),
+            wipes: WipePlan::draw(seed, profile),
+            clocks: ClockPlan::draw(seed, profile),
             ops_max: 1000,
             clients: clients as u32,
             routing: *rng.pick(&[Routing::Sticky, Routing::Random, Routing::Random, Routing::Leader]),
@@ -198,6 +212,9 @@ impl Plan {
                 | Action::Pause { lasts_ns, .. } => {
                     self.stalls_ns_max = self.stalls_ns_max.max(*lasts_ns);
                 }
+                Action::Suspend { lasts_ns, .. } => {
+                    self.clocks.suspend_ns.1 = self.clocks.suspend_ns.1.max(*lasts_ns);
+                }
                 Action::Ask { ask, .. } => {
                     if let Request::LeaseGrant(grant) = &ask.request {
                         let ttl_s = u64::try_from(grant.ttl).unwrap_or(0).min(60);
@@ -209,9 +226,31 @@ impl Plan {
         }
     }
 
-    /// Voters that decide.
-    pub fn quorum(&self) -> usize {
-        self.members.len() / 2 + 1
+    /// What is member `m`'s own: one of the first ones, or a newcomer.
+    pub fn member(&self, m: usize) -> &MemberPlan {
+        let newcomer = || &self.membership.newcomers[m - self.members.len()];
+        self.members.get(m).unwrap_or_else(newcomer)
+    }
+
+    pub fn member_mut(&mut self, m: usize) -> &mut MemberPlan {
+        match m.checked_sub(self.members.len()) {
+            None => &mut self.members[m],
+            Some(newcomer) => &mut self.membership.newcomers[newcomer],
+        }
+    }
+
+    /// The first members and those to come.
+    pub fn all_members(&self) -> impl Iterator<Item = &MemberPlan> {
+        self.members.iter().chain(&self.membership.newcomers)
+    }
+
+    pub fn all_members_mut(&mut self) -> impl Iterator<Item = &mut MemberPlan> {
+        self.members.iter_mut().chain(&mut self.membership.newcomers)
+    }
+
+    /// How many members there can ever be.
+    pub fn members_max(&self) -> usize {
+        self.members.len() + self.membership.newcomers.len()
     }
 
     /// The election timeout in true time on the slowest clock that the plan allows.
@@ -223,6 +262,11 @@ impl Plan {
 
 /// Three members most often; one where a member alone shows what the profile is after.
 fn draw_size(rng: &mut Rng, profile: Profile) -> usize {
+    match profile {
+        Profile::Membership => return rng.between(1, 5) as usize,
+        Profile::Wipes => return rng.between(3, 5) as usize,
+        _ => {}
+    }
     let alone = match profile {
         Profile::BitRot => 6,
         _ if profile.needs_peers() => 0,
@@ -236,7 +280,7 @@ fn draw_auth(rng: &mut Rng, profile: Profile) -> Option<AuthPlan> {
     let share = *rng.pick(&[0.05, 0.15, 0.3]);
     let is_on = match profile {
         Profile::Auth => true,
-        Profile::Calm | Profile::FullDisk => false,
+        Profile::Calm | Profile::FullDisk | Profile::Membership | Profile::Wipes => false,
         _ => rng.chance(0.05),
     };
     is_on.then_some(AuthPlan { share })

@@ -33,10 +33,16 @@ pub enum Profile {
     Laggards,
     /// Users, roles and tokens that change under all kinds of requests.
     Auth,
+    /// Members that come, go, are promoted and hand over.
+    Membership,
+    /// Disks that are lost, and members that are replaced.
+    Wipes,
+    /// Values up to the largest that is taken, and thousands of keys in one entry.
+    Large,
 }
 
 impl Profile {
-    pub const ALL: [Profile; 14] = [
+    pub const ALL: [Profile; 17] = [
         Profile::Standard,
         Profile::AimedCrashes,
         Profile::SlowDisk,
@@ -51,6 +57,9 @@ impl Profile {
         Profile::LeaderIsolation,
         Profile::Laggards,
         Profile::Auth,
+        Profile::Membership,
+        Profile::Wipes,
+        Profile::Large,
     ];
 
     /// The name on the command line.
@@ -70,6 +79,9 @@ impl Profile {
             Profile::LeaderIsolation => "leader-isolation",
             Profile::Laggards => "laggards",
             Profile::Auth => "auth",
+            Profile::Membership => "membership",
+            Profile::Wipes => "wipes",
+            Profile::Large => "large",
         }
     }
 
@@ -79,8 +91,13 @@ impl Profile {
 
     /// The profile of a seed when none is named: all take turns, the calm one rarely.
     pub fn of_seed(seed: u64) -> Profile {
-        let weights = [5, 4, 2, 2, 3, 1, 3, 3, 2, 2, 2, 2, 2, 3];
+        let weights = [5, 4, 2, 2, 3, 1, 3, 3, 2, 2, 2, 2, 2, 3, 4, 2, 1];
         Profile::ALL[Rng::named(seed, "profile").weighted(&weights)]
+    }
+
+    /// Whether members that come and go are what the profile is after.
+    pub fn changes_members(self) -> bool {
+        matches!(self, Profile::Membership | Profile::Wipes)
     }
 
     /// Whether one member alone has nothing of what the profile is after.
@@ -92,6 +109,7 @@ impl Profile {
                 | Profile::WatchPartitions
                 | Profile::LeaderIsolation
                 | Profile::Laggards
+                | Profile::Wipes
         )
     }
 }

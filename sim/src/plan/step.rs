@@ -221,6 +221,7 @@ pub enum Action {
         skip: u64,
         power: bool,
     },
+    /// Starts what was held down, a newcomer, and what is off.
     Start(Group),
     Pause {
         members: Group,
@@ -243,6 +244,16 @@ pub enum Action {
     Rot {
         member: Who,
         part: Part,
+    },
+    /// Stops a machine and its clock: it goes on as if no time had passed.
+    Suspend {
+        members: Group,
+        lasts_ns: u64,
+    },
+    /// A member loses its disk. It is started again under its old id, so long after; or never.
+    Wipe {
+        member: Who,
+        returns_ns: Option<u64>,
     },
     Clog {
         from: Who,
@@ -308,6 +319,8 @@ pub enum By {
 pub struct Ask {
     pub by: By,
     pub request: Request,
+    /// The member that a request about one is about, where the request does not say its id.
+    pub subject: Option<Who>,
     pub expect: Expect,
     pub patience_ns: u64,
     /// Whether the next step waits until it is known what came of it.

@@ -1,9 +1,11 @@
 //! What only a recorded plan says: values that a profile would have drawn, member by member.
 
-use super::table::{Item, Read, Table};
-use crate::plan::{Lie, MemberPlan, Plan, Routing};
+use holdfast_core::base::MemberId;
 
-/// Reads `[exact]`, `[[member]]` and `plant`; whether the first is there.
+use super::table::{Item, Read, Table, Trouble};
+use crate::plan::{Enlisted, Lie, MemberPlan, Plan, Routing};
+
+/// Reads `[exact]`, `[[member]]`, `[[newcomer]]` and `plant`; whether the first is there.
 pub fn read_exact(file: &mut Table, plan: &mut Plan) -> Read<bool> {
     let mut is_exact = false;
     if let Some(item) = file.take("exact") {
@@ -18,10 +20,17 @@ pub fn read_exact(file: &mut Table, plan: &mut Plan) -> Read<bool> {
         let tables = item.tables()?;
         if tables.len() != plan.members.len() {
             let what = format!("{} members are described, there are {}", tables.len(), plan.members.len());
-            return Err(super::table::Trouble::new(at, what));
+            return Err(Trouble::new(at, what));
         }
-        for (t, member) in tables.into_iter().zip(&mut plan.members) {
-            read_member(t, member)?;
+        for (mut t, member) in tables.into_iter().zip(&mut plan.members) {
+            read_member(&mut t, member)?;
+            t.finish()?;
+        }
+    }
+    if let Some(item) = file.take("newcomer") {
+        plan.membership.newcomers.clear();
+        for t in item.tables()? {
+            read_newcomer(t, plan)?;
         }
     }
     if let Some(item) = file.take("plant") {
@@ -57,10 +66,34 @@ fn read_world(t: &mut Table, plan: &mut Plan) -> Read<()> {
     plan.cuts.wakes = t.need("wakes")?.probability()?;
     network.false_losses = t.need("false_losses")?.probability()?;
     network.hostile = t.need("hostile")?.probability()?;
+    let (membership, clocks) = (&mut plan.membership, &mut plan.clocks);
+    membership.strict_reconfig = t.need("strict_reconfig")?.flag()?;
+    membership.learners_max = t.need("learners_max")?.count_in(0..1 << 20)? as u32;
+    clocks.suspend_ns = t.need("suspend")?.times_ns()?;
+    clocks.merge = t.need("merge")?.probability()?;
+    clocks.merged_max = t.need("merged_max")?.count()?;
     Ok(())
 }
 
-fn read_member(mut t: Table, member: &mut MemberPlan) -> Read<()> {
+/// The machine of a member to come; with an `id` it is there from the beginning.
+fn read_newcomer(mut t: Table, plan: &mut Plan) -> Read<()> {
+    let mut member = plan.members[0].clone();
+    read_member(&mut t, &mut member)?;
+    let known = t.take("id").map(|item| item.bits()).transpose()?;
+    let heir_of = t.take("heir_of").map(|item| item.count()).transpose()?;
+    let membership = &mut plan.membership;
+    match known {
+        Some(id) if membership.enlisted.len() == membership.newcomers.len() => {
+            membership.enlisted.push(Enlisted { id: MemberId(id), heir_of: heir_of.map(|m| m as usize) });
+        }
+        Some(_) => return Err(Trouble::new(t.at, "newcomers with an `id` stand before those without")),
+        None => {}
+    }
+    membership.newcomers.push(member);
+    t.finish()
+}
+
+fn read_member(t: &mut Table, member: &mut MemberPlan) -> Read<()> {
     member.clock_rate = t.need("clock_rate")?.number_in(0.001..2.0)?;
     let mut number = |key: &str| t.need(key)?.bits();
     let (limits, layout) = (&mut member.limits, &mut member.layout);
@@ -86,7 +119,7 @@ fn read_member(mut t: Table, member: &mut MemberPlan) -> Read<()> {
     disk.reorders_names = t.need("reorders_names")?.flag()?;
     disk.loss = read_weights(t.need("loss")?)?;
     (disk.stall, disk.sync_fails) = (0.0, 0.0);
-    t.finish()
+    Ok(())
 }
 
 fn read_weights(item: Item) -> Read<[u32; 5]> {

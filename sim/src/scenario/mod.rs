@@ -20,7 +20,9 @@ use std::path::{Path, PathBuf};
 
 use crate::check;
 use crate::marks::Mark;
-use crate::plan::{Plan, Profile};
+use crate::plan::{MembershipPlan, Plan, Profile};
+use settings::Nodes;
+use steps::Known;
 use table::{Item, Read, Table, Trouble};
 
 /// A scenario that was read and found sound.
@@ -156,8 +158,12 @@ fn fill(text: &str, seed: u64, is_even: bool) -> Read<(Plan, Head)> {
     let fixed = file.take("seed").map(|item| item.bits()).transpose()?;
     let commit = file.take("commit").map(|item| item.text()).transpose()?;
     let profile = file.take("profile").map_or(Ok(Profile::Calm), |item| read_profile(&item))?;
-    let nodes = file.take("nodes").map_or(Ok((3, 3)), settings::read_nodes)?;
-    let mut plan = Plan::draw_sized(seed, profile, nodes.0);
+    let three = Nodes { count: 3, always: 3, is_fixed: true };
+    let nodes = file.take("nodes").map_or(Ok(three), settings::read_nodes)?;
+    let mut plan = Plan::draw_sized(seed, profile, nodes.count);
+    if !profile.changes_members() {
+        plan.membership = MembershipPlan::still();
+    }
     if is_even {
         plan.even_out();
     }
@@ -174,7 +180,8 @@ fn fill(text: &str, seed: u64, is_even: bool) -> Read<(Plan, Head)> {
         }
     }
     let is_exact = exact::read_exact(&mut file, &mut plan)?;
-    plan.script = steps::read_steps(steps, nodes.1, &|at| line_of(text, at))?;
+    let known = Known::of(&plan, nodes, is_exact);
+    plan.script = steps::read_steps(steps, known, &mut plan, &|at| line_of(text, at))?;
     if !is_exact {
         plan.allow_for_script();
     }

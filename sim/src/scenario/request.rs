@@ -3,7 +3,7 @@
 //! Keys and values are texts; `\xNN` stands for a byte and `\\` for a backslash, best in 'single quotes'.
 
 use bytes::Bytes;
-use holdfast_core::base::{LeaseId, WatchId};
+use holdfast_core::base::{LeaseId, MemberId, WatchId};
 use holdfast_core::boundary::WatchCreate;
 use holdfast_core::request::{
     Alarm, CompactRequest, Compare, CompareResult, CompareTarget, CompareUnion, DeleteRangeRequest,
@@ -11,10 +11,10 @@ use holdfast_core::request::{
 };
 
 use super::auth::read_auth;
-use super::table::{Item, Read, Table};
+use super::table::{Item, Read, Table, Trouble};
 
 /// Keys under which a step has a request.
-pub const REQUESTS: [&str; 17] = [
+pub const REQUESTS: [&str; 22] = [
     "put",
     "get",
     "delete",
@@ -29,10 +29,18 @@ pub const REQUESTS: [&str; 17] = [
     "hash_kv",
     "status",
     "member_list",
+    "member_add",
+    "member_remove",
+    "member_update",
+    "member_promote",
+    "move_leader",
     "alarm_list",
     "defragment",
     "auth",
 ];
+
+/// Requests that name a member: by `id`, or by `member` as a step knows it.
+const OF_MEMBERS: [&str; 4] = ["member_remove", "member_update", "member_promote", "move_leader"];
 
 const SORT_TARGETS: [(&str, SortTarget); 5] = [
     ("key", SortTarget::Key),
@@ -57,8 +65,13 @@ const TARGETS: [(&str, CompareTarget); 5] = [
     ("lease", CompareTarget::Lease),
 ];
 
-/// The request under the key `kind`; the fields left in `t` are the caller's.
-pub fn read_request(kind: &str, t: &mut Table) -> Read<Request> {
+/// The request under the key `kind`; the fields left in `t` are the caller's. `is_about_member`: the caller knows
+/// the member that it is about.
+pub fn read_request(kind: &str, t: &mut Table, is_about_member: bool) -> Read<Request> {
+    if is_about_member && !OF_MEMBERS.contains(&kind) {
+        return Err(Trouble::new(t.at, format!("`{kind}` knows no key `member`")));
+    }
+
     Ok(match kind {
         "put" => Request::Put(read_put(t)?),
         "get" => Request::Range(read_range(t)?),
@@ -80,11 +93,29 @@ pub fn read_request(kind: &str, t: &mut Table) -> Read<Request> {
         "hash_kv" => Request::HashKv { revision: integer(t, "revision")? },
         "status" => Request::Status,
         "member_list" => Request::MemberList { linearizable: flag(t, "linearizable")? },
+        "member_add" => Request::MemberAdd {
+            peer_urls: urls(t)?,
+            is_learner: flag(t, "learner")?,
+            unix_s: t.take("unix").map_or(Ok(0), |item| item.count())?,
+        },
+        "member_remove" => Request::MemberRemove { id: member(t, is_about_member)? },
+        "member_update" => Request::MemberUpdate { id: member(t, is_about_member)?, peer_urls: urls(t)? },
+        "member_promote" => Request::MemberPromote { id: member(t, is_about_member)? },
+        "move_leader" => Request::MoveLeader { target: member(t, is_about_member)? },
         "alarm_list" => Request::AlarmList { alarm: Alarm::None },
         "defragment" => Request::Defragment,
         "auth" => read_auth(t)?,
         other => unreachable!("{other} is not among the requests"),
     })
+}
+
+fn member(t: &mut Table, is_known: bool) -> Read<MemberId> {
+    if is_known { Ok(MemberId(0)) } else { Ok(MemberId(t.need("id")?.bits()?)) }
+}
+
+fn urls(t: &mut Table) -> Read<Vec<String>> {
+    let Some(item) = t.take("peer_urls") else { return Ok(Vec::new()) };
+    item.list()?.iter().map(Item::text).collect()
 }
 
 fn lease(t: &mut Table) -> Read<LeaseId> {

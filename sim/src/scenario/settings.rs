@@ -9,8 +9,16 @@ use crate::workload::Mix;
 /// Members that a cluster may have.
 const MEMBERS_MAX: u64 = 9;
 
-/// How many voters there are, and how many there are with every seed.
-pub fn read_nodes(item: Item) -> Read<(usize, usize)> {
+/// How many voters there are, and how many there are with every seed: those that steps can name by number, and
+/// whether these are all.
+#[derive(Clone, Copy, Debug)]
+pub struct Nodes {
+    pub count: usize,
+    pub always: usize,
+    pub is_fixed: bool,
+}
+
+pub fn read_nodes(item: Item) -> Read<Nodes> {
     let item = match item.is_table() {
         true => {
             let mut t = item.table()?;
@@ -20,7 +28,9 @@ pub fn read_nodes(item: Item) -> Read<(usize, usize)> {
         }
         false => item,
     };
-    Ok((item.count_in(1..MEMBERS_MAX + 1)? as usize, item.counts()?.0 as usize))
+    let (low, high) = item.counts()?;
+    let count = item.count_in(1..MEMBERS_MAX + 1)? as usize;
+    Ok(Nodes { count, always: low as usize, is_fixed: low == high })
 }
 
 pub fn read_settings(file: &mut Table, plan: &mut Plan) -> Read<()> {
@@ -243,6 +253,7 @@ fn read_requests(kinds: Item, t: &mut Table, plan: &mut Plan) -> Read<()> {
     }
     if let Some(item) = t.take("value_bytes") {
         plan.value_bytes_max = item.count_in(1..1 << 20)?;
+        plan.value_bytes_min = plan.value_bytes_min.min(plan.value_bytes_max);
     }
     if let Some(item) = t.take("patience") {
         plan.client_timeout_ns = item.time_ns()?.max(1_000_000);

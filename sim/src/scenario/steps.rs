@@ -2,11 +2,13 @@
 
 use holdfast_core::base::{LeaseId, WatchId};
 use holdfast_core::boundary::StreamOp;
+use holdfast_core::members::derive_added_member_id;
 use holdfast_core::request::{PutRequest, Request, RequestOp, TxnRequest};
 use holdfast_core::status::Status;
 
 use super::auth::read_by;
 use super::request::{REQUESTS, read_bytes, read_request, read_watch};
+use super::settings::Nodes;
 use super::table::{Item, Read, Table, Trouble};
 use crate::aim::Aim;
 use crate::disk::Strike;
@@ -14,12 +16,15 @@ use crate::plan::step::{
     Action, Ask, Behind, By, Condition, Down, Expect, Facts, Group, MailFilter, Part, Seizure, Step, When,
     Who,
 };
-use crate::plan::{MS, SECOND};
+use crate::plan::{Enlisted, MS, Plan, SECOND};
 use crate::world::MAIL_KINDS;
 
 /// How long a step waits for its condition, and a client for its answer, if the file does not say.
 const WITHIN_NS: u64 = 30 * SECOND;
 const PATIENCE_NS: u64 = 10 * SECOND;
+
+/// What the wall clock of operators shows if the file does not say.
+const UNIX_S: u64 = 1_700_000_000;
 
 /// Steps after which a script is taken to be a mistake.
 const STEPS_MAX: usize = 100_000;
@@ -31,14 +36,30 @@ const ROLES: [(&str, Who); 3] =
     [("leader", Who::Leader), ("old_leader", Who::OldLeader), ("follower", Who::Follower)];
 
 /// What a script knows so far: how many members there are, and the names that were given.
-struct Known {
+pub struct Known {
     members: usize,
+    /// Whether a step may add a member, which then has the next number.
+    may_add: bool,
+    /// In a recorded plan newcomers are described, and nothing is left open.
+    is_exact: bool,
     names: Vec<String>,
 }
 
-/// Reads all steps. `line_of` gives the line of an offset.
-pub fn read_steps(tables: Vec<Table>, members: usize, line_of: &dyn Fn(usize) -> u32) -> Read<Vec<Step>> {
-    let mut known = Known { members, names: Vec::new() };
+impl Known {
+    /// Before the first step.
+    pub fn of(plan: &Plan, nodes: Nodes, is_exact: bool) -> Known {
+        let members = nodes.always + plan.membership.enlisted.len();
+        Known { members, may_add: nodes.is_fixed, is_exact, names: Vec::new() }
+    }
+}
+
+/// Reads all steps; members that they add become newcomers of the plan. `line_of` gives the line of an offset.
+pub fn read_steps(
+    tables: Vec<Table>,
+    mut known: Known,
+    plan: &mut Plan,
+    line_of: &dyn Fn(usize) -> u32,
+) -> Read<Vec<Step>> {
     let mut steps: Vec<Step> = Vec::new();
     for mut t in tables {
         if let Some(item) = t.take("repeat") {
@@ -46,10 +67,16 @@ pub fn read_steps(tables: Vec<Table>, members: usize, line_of: &dyn Fn(usize) ->
             t.finish()?;
             continue;
         }
-        let line = line_of(t.at);
+        let (at, line) = (t.at, line_of(t.at));
         match t.take("fill") {
             Some(item) => known.fill(item, &mut t, line, &mut steps)?,
-            None => steps.push(known.read_step(&mut t, line)?),
+            None => {
+                let mut step = known.read_step(&mut t, line)?;
+                if let Action::Ask { ask: Ask { request, .. }, .. } = &mut step.action {
+                    known.enlist(request, plan).map_err(|what| Trouble::new(at, what))?;
+                }
+                steps.push(step);
+            }
         }
         t.finish()?;
     }
@@ -77,6 +104,32 @@ fn repeat(item: Item, steps: &mut Vec<Step>) -> Read<()> {
 }
 
 impl Known {
+    /// A request adds a member: what the file leaves open is filled in, and there is a machine for it.
+    fn enlist(&mut self, request: &mut Request, plan: &mut Plan) -> Result<(), &'static str> {
+        let Request::MemberAdd { peer_urls, unix_s, .. } = request else { return Ok(()) };
+        if self.is_exact {
+            return Ok(());
+        }
+        if !self.may_add {
+            return Err("a step adds a member only where `nodes` is one number");
+        }
+        if peer_urls.is_empty() {
+            peer_urls.push(format!("http://m{}:2380", self.members));
+        }
+        if *unix_s == 0 {
+            *unix_s = UNIX_S + self.members as u64;
+        }
+        let id = derive_added_member_id(peer_urls, *unix_s);
+        let newcomer = plan.members[0].clone();
+        let membership = &mut plan.membership;
+        if !membership.enlisted.iter().any(|known| known.id == id) {
+            membership.newcomers.insert(membership.enlisted.len(), newcomer);
+            membership.enlisted.push(Enlisted { id, heir_of: None });
+            self.members += 1;
+        }
+        Ok(())
+    }
+
     fn read_step(&mut self, t: &mut Table, line: u32) -> Read<Step> {
         let name = t.take("as").map(|item| item.text()).transpose()?;
         let when = self.read_when(t)?;
@@ -111,7 +164,8 @@ impl Known {
         for some in puts.chunks(FILL_OPS) {
             let request = Request::Txn(TxnRequest { success: some.to_vec(), ..TxnRequest::default() });
             let expect = Expect::Ok(Facts::default());
-            let ask = Ask { by: By::Root, request, expect, patience_ns: PATIENCE_NS, waits: true };
+            let ask =
+                Ask { subject: None, by: By::Root, request, expect, patience_ns: PATIENCE_NS, waits: true };
             let when = std::mem::replace(&mut when, When::After(0));
             steps.push(Step { when, action: Action::Ask { to: to.clone(), ask }, name: None, line });
         }
@@ -224,6 +278,8 @@ impl Known {
             "crash",
             "start",
             "pause",
+            "suspend",
+            "wipe",
             "stall_sync",
             "fail_sync",
             "flip",
@@ -249,10 +305,8 @@ impl Known {
         let action = match kind.as_str() {
             "cut" => self.read_cut(&mut t)?,
             "crash" => self.read_crash(&mut t)?,
-            "pause" => Action::Pause {
-                members: self.need_group(&mut t, "member")?,
-                lasts_ns: t.need("lasts")?.time_ns()?,
-            },
+            "pause" | "suspend" => self.read_stop(&kind, &mut t)?,
+            "wipe" => self.read_wipe(&mut t)?,
             "stall_sync" | "fail_sync" | "flip" => self.read_disk(&kind, &mut t)?,
             "clog" => Action::Clog {
                 from: self.need_who(&mut t, "from")?,
@@ -276,6 +330,21 @@ impl Known {
         };
         t.finish()?;
         Ok(action)
+    }
+
+    /// A process stands still, or its machine with its clock.
+    fn read_stop(&self, kind: &str, t: &mut Table) -> Read<Action> {
+        let (members, lasts_ns) = (self.need_group(t, "member")?, t.need("lasts")?.time_ns()?);
+        Ok(match kind {
+            "pause" => Action::Pause { members, lasts_ns },
+            _ => Action::Suspend { members, lasts_ns },
+        })
+    }
+
+    fn read_wipe(&self, t: &mut Table) -> Read<Action> {
+        let member = self.need_who(t, "member")?;
+        let returns_ns = t.take("returns").map(|item| item.time_ns()).transpose()?;
+        Ok(Action::Wipe { member, returns_ns })
     }
 
     fn read_disk(&self, kind: &str, t: &mut Table) -> Read<Action> {
@@ -395,7 +464,8 @@ impl Known {
         let kind = item.key().to_owned();
         let mut t = item.table()?;
         let to = self.need_who(&mut t, "to")?;
-        let request = read_request(&kind, &mut t)?;
+        let subject = t.take("member").map(|item| self.read_who(&item)).transpose()?;
+        let request = read_request(&kind, &mut t, subject.is_some())?;
         t.finish()?;
         let by = self.read_by(step)?;
         let expect = step.take("expect").map_or(Ok(Expect::Anything), read_expect)?;
@@ -404,7 +474,7 @@ impl Known {
             Some(item) => item.flag()?,
             None => matches!(expect, Expect::Ok(_) | Expect::Refused(_)),
         };
-        Ok(Action::Ask { to, ask: Ask { by, request, expect, patience_ns, waits } })
+        Ok(Action::Ask { to, ask: Ask { by, request, subject, expect, patience_ns, waits } })
     }
 }
 

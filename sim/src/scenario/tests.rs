@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use holdfast_core::base::MemberId;
+use holdfast_core::members::derive_added_member_id;
 use holdfast_core::request::{Credentials, Request, RequestOp};
 
 use super::*;
@@ -121,6 +123,15 @@ fn what_is_wrong_is_told_with_file_and_line() {
         ),
         ("about = \"x\"\n[[step]]\nwhen = { leads = 3 }\n", "story.toml:3: there is no member 3"),
         ("about = \"x\"\n[check]\nkills = [4]\n", "story.toml:3: `kills 1` is a text, not 4"),
+        (
+            "about = \"x\"\nnodes = [3, 5]\n[[step]]\nmember_add = { to = 0 }\n",
+            "story.toml:3: a step adds a member only where `nodes` is one number",
+        ),
+        (
+            "about = \"x\"\n[[step]]\nput = { to = 0, member = 1, key = 'a' }\n",
+            "story.toml:3: `put` knows no key `member`",
+        ),
+        ("about = \"x\"\n[[step]]\nmove_leader = { to = 0 }\n", "story.toml:3: step 1.move_leader: `id` is"),
         ("about = \"x\n", "story.toml:1: "),
     ];
     for (text, wanted) in cases {
@@ -164,6 +175,16 @@ leases = { to = 0 }
     assert_eq!(refusal(&stray), "story.toml:10: no step before gives the name `logout`");
     let nameless = text.replace("by = \"nobody\"", "by = { auth_revision = 3 }");
     assert_eq!(refusal(&nameless), "story.toml:6: `by` has a `user`, a `token` or a `token_of`");
+}
+
+#[test]
+fn values_that_a_file_makes_short_are_short_with_every_seed() {
+    let text = "about = \"x\"\n[[workload]]\nkind = \"register\"\nvalue_bytes = 300\n";
+    let scenario = parse(text).expect("it is sound");
+    for seed in 0..50 {
+        let plan = scenario.plan(seed);
+        assert_eq!((plan.value_bytes_min.max(plan.value_bytes_max), seed), (300, seed));
+    }
 }
 
 #[test]
@@ -242,4 +263,43 @@ fn a_fill_is_some_transactions_of_puts() {
     let Request::Txn(txn) = &ask.request else { panic!("a transaction") };
     let RequestOp::Put(last) = &txn.success[49] else { panic!("a put") };
     assert_eq!((txn.success.len(), &last.key[..], last.lease.0), (50, &b"k0249"[..], 7));
+}
+
+#[test]
+fn members_that_steps_add_have_machines_and_numbers() {
+    let text = r#"
+about = "x"
+nodes = 2
+[[step]]
+member_add = { to = "leader", learner = true }
+[[step]]
+member_add = { to = 0, peer_urls = ["http://m9:2380"], unix = 5 }
+expect = "ok"
+[[step]]
+start = [2, 3]
+[[step]]
+wipe = { member = 1, returns = "2s" }
+[[step]]
+suspend = { member = 1, lasts = "9s" }
+[[step]]
+member_promote = { to = 0, member = 2 }
+[[step]]
+member_remove = { to = 0, id = 0xffff_ffff_ffff_ffff }
+"#;
+    let plan = parse(text).expect("it is sound").plan(1);
+    let Action::Ask { ask, .. } = &plan.script[0].action else { panic!("it asks") };
+    let Request::MemberAdd { peer_urls, is_learner: true, unix_s } = &ask.request else { panic!("{ask:?}") };
+    let ids = [
+        derive_added_member_id(peer_urls, *unix_s),
+        derive_added_member_id(&["http://m9:2380".to_owned()], 5),
+    ];
+    assert_eq!(peer_urls, &["http://m2:2380"]);
+    assert_eq!(plan.membership.enlisted.iter().map(|known| known.id).collect::<Vec<_>>(), ids);
+    assert_eq!((plan.membership.newcomers.len(), plan.members_max()), (2, 4));
+    assert_eq!(plan.script[3].action, Action::Wipe { member: Who::Number(1), returns_ns: Some(2 * SECOND) });
+    assert_eq!(plan.clocks.suspend_ns.1, 9 * SECOND);
+    let Action::Ask { ask, .. } = &plan.script[5].action else { panic!("it asks") };
+    assert_eq!(ask.subject, Some(Who::Number(2)));
+    let Action::Ask { ask, .. } = &plan.script[6].action else { panic!("it asks") };
+    assert_eq!(ask.request, Request::MemberRemove { id: MemberId(u64::MAX) });
 }

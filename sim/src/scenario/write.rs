@@ -6,9 +6,10 @@ use holdfast_core::boundary::{StreamOp, WatchCreate};
 
 use super::auth;
 use super::write_request::{Fields, request};
+use crate::aim::Aim;
 use crate::disk::Strike;
 use crate::plan::step::{Action, Ask, Behind, Down, Expect, Group, MailFilter, Seizure, Step, When, Who};
-use crate::plan::{MemberPlan, Plan, Routing};
+use crate::plan::{Enlisted, MemberPlan, Plan, Routing};
 
 /// What is told of a plan beside the plan.
 #[derive(Clone, Debug)]
@@ -40,7 +41,17 @@ pub fn write_plan(plan: &Plan, origin: &Origin) -> Result<String, String> {
     line(format!("check = {{ broke = {} }}", quoted(broke)));
     line(tables(plan));
     for member in &plan.members {
-        line(member_table(member));
+        line(member_table("member", member));
+    }
+    for (number, newcomer) in plan.membership.newcomers.iter().enumerate() {
+        let mut table = member_table("newcomer", newcomer);
+        if let Some(Enlisted { id, heir_of }) = plan.membership.enlisted.get(number) {
+            writeln!(table, "id = {:#018x}", id.0).expect("a text takes everything");
+            if let Some(former) = heir_of {
+                writeln!(table, "heir_of = {former}").expect("a text takes everything");
+            }
+        }
+        line(table);
     }
     for step in &plan.script {
         line(String::new());
@@ -72,7 +83,7 @@ pub fn quoted(text: &str) -> String {
 }
 
 fn tables(plan: &Plan) -> String {
-    let Plan { cuts, network, crashes, .. } = plan;
+    let Plan { cuts, network, crashes, membership, clocks, .. } = plan;
     let checkpoint = plan.lease_checkpoint_ns.map_or_else(|| "\"off\"".to_owned(), time);
     let routing = match plan.routing {
         Routing::Sticky => "sticky",
@@ -115,6 +126,11 @@ fn tables(plan: &Plan) -> String {
         ("wakes", format!("{:?}", cuts.wakes)),
         ("false_losses", format!("{:?}", network.false_losses)),
         ("hostile", format!("{:?}", network.hostile)),
+        ("strict_reconfig", membership.strict_reconfig.to_string()),
+        ("learners_max", membership.learners_max.to_string()),
+        ("suspend", times(clocks.suspend_ns)),
+        ("merge", format!("{:?}", clocks.merge)),
+        ("merged_max", clocks.merged_max.to_string()),
     ];
     for (key, value) in rest {
         writeln!(text, "{key} = {value}").expect("a text takes everything");
@@ -126,9 +142,9 @@ fn tables(plan: &Plan) -> String {
     text
 }
 
-fn member_table(member: &MemberPlan) -> String {
+fn member_table(kind: &str, member: &MemberPlan) -> String {
     let MemberPlan { clock_rate, limits, layout, quota_bytes, disk } = member;
-    let mut text = format!("[[member]]\nclock_rate = {clock_rate:?}\n");
+    let mut text = format!("[[{kind}]]\nclock_rate = {clock_rate:?}\n");
     let numbers = [
         ("work_max", u64::from(limits.work_max)),
         ("checkpoint_piece_bytes_max", limits.checkpoint_piece_bytes_max as u64),
@@ -217,15 +233,14 @@ fn action(action: &Action) -> Result<String, String> {
         Action::Pause { members, lasts_ns } => {
             format!("pause = {{ member = {}, lasts = {} }}", group(members)?, time(*lasts_ns))
         }
-        Action::StrikeDisk { member, aim, strike } => {
-            let (m, at, nth) = (number(member)?, time(aim.at_ns), aim.nth);
-            match strike {
-                Strike::Fail => format!("fail_sync = {{ member = {m}, at = {at}, nth = {nth} }}"),
-                Strike::Stall(ns) => {
-                    format!("stall_sync = {{ member = {m}, at = {at}, nth = {nth}, lasts = {} }}", time(*ns))
-                }
-            }
+        Action::Suspend { members, lasts_ns } => {
+            format!("suspend = {{ member = {}, lasts = {} }}", group(members)?, time(*lasts_ns))
         }
+        Action::Wipe { member, returns_ns } => {
+            let returns = returns_ns.map_or_else(String::new, |ns| format!(", returns = {}", time(ns)));
+            format!("wipe = {{ member = {}{returns} }}", number(member)?)
+        }
+        Action::StrikeDisk { member, aim, strike } => disk_strike(number(member)?, *aim, *strike),
         Action::Flip { member, file, offset, bit } => {
             let (m, file) = (number(member)?, quoted(file));
             format!("flip = {{ member = {m}, file = {file}, offset = {offset}, bit = {bit} }}")
@@ -292,6 +307,16 @@ fn asked(to: usize, ask: &Ask) -> Result<String, String> {
     let (key, fields) = request(&ask.request, fields)?;
     let (expect, patience) = (expectation(&ask.expect), time(ask.patience_ns));
     Ok(format!("{key} = {fields}\n{by}{expect}patience = {patience}\nwaits = {}", ask.waits))
+}
+
+fn disk_strike(m: usize, aim: Aim, strike: Strike) -> String {
+    let (at, nth) = (time(aim.at_ns), aim.nth);
+    match strike {
+        Strike::Fail => format!("fail_sync = {{ member = {m}, at = {at}, nth = {nth} }}"),
+        Strike::Stall(ns) => {
+            format!("stall_sync = {{ member = {m}, at = {at}, nth = {nth}, lasts = {} }}", time(ns))
+        }
+    }
 }
 
 /// The facts of an answer are not kept: they rest on steps that may have been left out.

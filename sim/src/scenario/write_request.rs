@@ -129,9 +129,36 @@ pub fn request(request: &Request, mut f: Fields) -> Result<(&'static str, Fields
             fill_auth(asked, &mut f);
             "auth"
         }
-        other => return Err(format!("no scenario can say {other:?}")),
+        other => match change(other, &mut f) {
+            Some(key) => key,
+            None => return Err(format!("no scenario can say {other:?}")),
+        },
     };
     Ok((key, f))
+}
+
+/// A request about members, or who leads.
+fn change(request: &Request, f: &mut Fields) -> Option<&'static str> {
+    let (key, id) = match request {
+        Request::MemberAdd { is_learner, unix_s, .. } => {
+            f.flag("learner", *is_learner);
+            f.put("unix", unix_s.to_string());
+            ("member_add", None)
+        }
+        Request::MemberRemove { id } => ("member_remove", Some(id)),
+        Request::MemberUpdate { id, .. } => ("member_update", Some(id)),
+        Request::MemberPromote { id } => ("member_promote", Some(id)),
+        Request::MoveLeader { target } => ("move_leader", Some(target)),
+        _ => return None,
+    };
+    if let Some(id) = id {
+        f.put("id", format!("{:#018x}", id.0));
+    }
+    if let Request::MemberAdd { peer_urls, .. } | Request::MemberUpdate { peer_urls, .. } = request {
+        let urls: Vec<String> = peer_urls.iter().map(|url| quoted(url)).collect();
+        f.put("peer_urls", format!("[{}]", urls.join(", ")));
+    }
+    Some(key)
 }
 
 fn fill_put(put: &PutRequest, f: &mut Fields) {

@@ -9,9 +9,16 @@ use crate::plan::{Plan, SECOND};
 
 /// Candidates with one setting each made plainer; those that change nothing are left out.
 pub fn plainer(plan: &Plan) -> Vec<Plan> {
-    let changes: [fn(&mut Plan); 17] = [
-        |plan| keep_members(plan, 3),
-        |plan| keep_members(plan, 1),
+    let changes: [fn(&mut Plan); 21] = [
+        |plan| keep_members(plan, 3, usize::MAX),
+        |plan| keep_members(plan, 1, usize::MAX),
+        |plan| keep_members(plan, usize::MAX, 0),
+        |plan| {
+            let newcomers = plan.membership.enlisted.len();
+            keep_members(plan, usize::MAX, newcomers.saturating_sub(1));
+        },
+        |plan| plan.membership.newcomers.truncate(plan.membership.enlisted.len()),
+        |plan| plan.clocks.merge = 0.0,
         |plan| plan.network.loss = 0.0,
         |plan| plan.network.duplicate = 0.0,
         |plan| (plan.network.late, plan.network.late_pieces) = (0.0, 0.0),
@@ -25,12 +32,12 @@ pub fn plainer(plan: &Plan) -> Vec<Plan> {
         |plan| plan.cuts.way_ns = (10_000, 20_000),
         |plan| {
             plan.drift = 0.0;
-            plan.members.iter_mut().for_each(|member| member.clock_rate = 1.0);
+            plan.all_members_mut().for_each(|member| member.clock_rate = 1.0);
         },
-        |plan| plan.members.iter_mut().for_each(|member| member.disk = DiskFaults::default()),
+        |plan| plan.all_members_mut().for_each(|member| member.disk = DiskFaults::default()),
         |plan| {
             let limits = Limits::default();
-            plan.members.iter_mut().for_each(|member| member.limits = limits.clone());
+            plan.all_members_mut().for_each(|member| member.limits = limits.clone());
         },
         end_early,
     ];
@@ -42,24 +49,46 @@ pub fn plainer(plan: &Plan) -> Vec<Plan> {
     changed.filter(|candidate| format!("{candidate:?}") != format!("{plan:?}")).collect()
 }
 
-/// The first members alone, and of the steps those that need no other.
-fn keep_members(plan: &mut Plan, count: usize) {
-    if plan.members.len() <= count {
+/// The first of the first members and of the newcomers alone, and of the steps those that need no other.
+fn keep_members(plan: &mut Plan, first: usize, newcomers: usize) {
+    let (before, known) = (plan.members.len(), plan.membership.enlisted.len());
+    let (first, newcomers) = (first.min(before), newcomers.min(known));
+    if (first, newcomers) == (before, known) {
         return;
     }
-    plan.members.truncate(count);
-    let is_there = |who: &Who| matches!(who, Who::Number(m) if *m < count);
-    plan.script.retain_mut(|step| match &mut step.action {
+    plan.members.truncate(first);
+    plan.membership.newcomers.drain(newcomers..known);
+    plan.membership.enlisted.truncate(newcomers);
+    // Newcomers have the numbers behind those of the first members.
+    let number = |m: usize| match m.checked_sub(before) {
+        None => (m < first).then_some(m),
+        Some(newcomer) => (newcomer < newcomers).then_some(first + newcomer),
+    };
+    for enlisted in &mut plan.membership.enlisted {
+        enlisted.heir_of = enlisted.heir_of.and_then(number);
+    }
+    plan.script.retain_mut(|step| renumber(&mut step.action, &number));
+    drop_orphans(plan);
+}
+
+/// Gives members their new numbers; whether anything is left to do.
+fn renumber(action: &mut Action, number: &dyn Fn(usize) -> Option<usize>) -> bool {
+    let is_there = |who: &mut Who| match who {
+        Who::Number(m) => number(*m).map(|new| *m = new).is_some(),
+        _ => false,
+    };
+    match action {
         Action::CutLinks(links) => {
-            links.retain(|(from, to)| *from < count && *to < count);
+            *links = links.iter().filter_map(|(from, to)| number(*from).zip(number(*to))).collect();
             !links.is_empty()
         }
         Action::Crash { members, .. }
         | Action::Pause { members, .. }
+        | Action::Suspend { members, .. }
         | Action::Start(members)
         | Action::CutClients(members) => match members {
             Group::Of(members) => {
-                members.retain(is_there);
+                members.retain_mut(is_there);
                 !members.is_empty()
             }
             Group::All | Group::Rest => true,
@@ -67,12 +96,12 @@ fn keep_members(plan: &mut Plan, count: usize) {
         Action::CrashBehind { member, .. }
         | Action::StrikeDisk { member, .. }
         | Action::Flip { member, .. }
+        | Action::Wipe { member, .. }
         | Action::Clock { member, .. } => is_there(member),
         Action::Clog { from, to, .. } => is_there(from) && is_there(to),
         Action::Ask { to, .. } | Action::Open { to, .. } => is_there(to),
         _ => true,
-    });
-    drop_orphans(plan);
+    }
 }
 
 /// The storm ends soon after the last thing that is done in it.

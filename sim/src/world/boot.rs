@@ -9,12 +9,13 @@ use holdfast_core::boundary::Effects;
 use holdfast_core::check::RequestLimits;
 use holdfast_core::checkpoint;
 use holdfast_core::members::Bootstrap;
-use holdfast_core::node::{Boot, Config, Node, Start};
+use holdfast_core::node::{Boot, BootError, Config, Node, Start};
 use holdfast_core::recover::{self, Listed, RecoverError, Recovered};
 use holdfast_core::wal::Identity;
 
 use super::event::Event;
 use super::machine::{Done, Lane, LaneKind, Machine, Process};
+use super::members::is_quorum;
 use super::{Phase, World};
 use crate::disk::SimDisk;
 use crate::history::Life;
@@ -44,10 +45,9 @@ pub fn ids(size: usize) -> Vec<MemberId> {
     (0..size).map(|m| bootstrap(m, size).member_id().expect("the name is in the list")).collect()
 }
 
-pub fn config(plan: &Plan, m: usize) -> Config {
-    let bootstrap = bootstrap(m, plan.members.len());
-    let member_id = bootstrap.member_id().expect("the name is in the list");
-    let member = &plan.members[m];
+pub fn config(plan: &Plan, m: usize, member_id: MemberId) -> Config {
+    let bootstrap = bootstrap(0, plan.members.len());
+    let member = plan.member(m);
     Config {
         name: name(m),
         client_urls: vec![format!("http://m{m}:2379")],
@@ -62,8 +62,8 @@ pub fn config(plan: &Plan, m: usize) -> Config {
             request_bytes_max: 1_572_864,
             quota_bytes: member.quota_bytes,
             lease_ttl_min_s: TTL_MIN_S,
-            learners_max: 1,
-            strict_reconfig: true,
+            learners_max: plan.membership.learners_max,
+            strict_reconfig: plan.membership.strict_reconfig,
         },
         limits: member.limits.clone(),
         identity: Identity { cluster_id: bootstrap.cluster_id(), member_id },
@@ -89,10 +89,22 @@ pub fn recover_disk(disk: &SimDisk) -> Result<Recovered, RecoverError<&'static s
 impl World {
     /// A process begins: recovery, then a node.
     pub(super) fn start(&mut self, m: usize) {
-        if self.machines[m].is_refused || self.machines[m].is_held_down {
+        let machine = &self.machines[m];
+        if machine.is_refused || machine.is_off || machine.is_held_down {
+            return;
+        }
+        // A lost disk and a crash may each have asked for it.
+        if self.machines[m].is_wiped && self.machines[m].process.is_some() {
             return;
         }
         assert!(self.machines[m].process.is_none(), "one process at a time");
+        let joins = self.machines[m].joins;
+        if joins && self.machines[m].lives == 0 {
+            self.note_deed(None, Action::Start(Group::one(m)));
+        }
+        self.machines[m].is_known &= !joins;
+        let is_member = self.referee.configs.roster().get(self.ids[m]).is_some();
+        self.marks.hit_if(Mark::JoinedBeforeAdded, joins && !is_member);
         self.flip_bits(m);
         let recovered = match recover_disk(&self.machines[m].disk) {
             Ok(recovered) => recovered,
@@ -104,9 +116,7 @@ impl World {
             // A bit that flipped in the newest of what was read cannot be told from a torn write.
             Err(why) => return self.fail("recovery", format!("m{m}: {why}")),
         }
-        if self.machines.len() == 1 {
-            self.referee.forget_terms_above(found.map_or(0, |found| found.log.hard.term.0));
-        }
+        self.referee.forget_terms_above(m, found.map_or(0, |found| found.log.hard.term.0));
         if found.is_some_and(|found| found.dropped().is_some()) {
             self.counts.dropped_tails += 1;
             self.marks.hit(Mark::TornTailDropped);
@@ -119,13 +129,12 @@ impl World {
     }
 
     fn open(&mut self, m: usize, recovered: Recovered) {
-        let config = config(&self.plan, m);
+        let config = config(&self.plan, m, self.ids[m]);
         let found = recovered.found.as_ref();
-        let layout = recover::layout(config.identity, self.plan.members[m].layout, found);
-        let size = self.machines.len();
+        let layout = recover::layout(config.identity, self.plan.member(m).layout, found);
         let boot = match recovered.found {
-            Some(found) => Boot::Existing(Box::new(found), Start::New(bootstrap(m, size))),
-            None => Boot::Fresh(Start::New(bootstrap(m, size))),
+            Some(found) => Boot::Existing(Box::new(found), self.beginning(m)),
+            None => Boot::Fresh(self.beginning(m)),
         };
         let life = self.history.lives.len();
         let from = self.moment();
@@ -137,6 +146,10 @@ impl World {
         let clock_offset_ns = Rng::named(seed, "clock").below(CLOCK_OFFSET_NS_MAX);
         let node = match Node::open(config, boot, seed, Instant(clock_offset_ns)) {
             Ok(node) => node,
+            Err(BootError::Removed { .. }) if self.referee.configs.is_removed(self.ids[m]) => {
+                self.marks.hit(Mark::RemovedMemberRefused);
+                return self.switch_off(m, "since it was removed");
+            }
             Err(error) => return self.refuse(m, error.to_string()),
         };
         let applied = node.state().applied;
@@ -160,8 +173,11 @@ impl World {
             life,
             born_ns: self.now_ns,
             clock_offset_ns,
-            clock_rate: self.plan.members[m].clock_rate,
+            clock_rate: self.plan.member(m).clock_rate,
             disconnected: Vec::new(),
+            strays: Vec::new(),
+            counted_on: 0,
+            is_leaving: false,
             effects: Effects::default(),
         });
         self.referee.begin_life(m, applied.0);
@@ -225,7 +241,7 @@ impl World {
         let aim = machine.tallies[what as usize].next(self.now_ns);
         let power = match machine.take_ambush(what, aim) {
             Some(power) => power,
-            None if self.faults.crashes_left > 0 && self.fate.chance(probability) => {
+            None if self.faults.crashes_left > 0 && self.fate.chance(probability) && !self.is_leaving(m) => {
                 self.phase != Phase::Storm || self.fate.chance(self.plan.crashes.power)
             }
             None => return false,
@@ -269,6 +285,17 @@ impl World {
         }
     }
 
+    /// A script starts a machine that was held down, that of a newcomer, or one that is off.
+    pub(super) fn start_machine(&mut self, m: usize) {
+        self.release_machine(m);
+        self.begin_soon(m, 0);
+        if std::mem::take(&mut self.machines[m].is_off) {
+            self.note_deed(None, Action::Start(Group::one(m)));
+            self.machines[m].has_begun = true;
+            self.at(self.now_ns, Event::Start { member: m as u32 });
+        }
+    }
+
     /// A machine that was held down may run again.
     pub(super) fn release_machine(&mut self, m: usize) {
         if std::mem::take(&mut self.machines[m].is_held_down) {
@@ -283,7 +310,7 @@ impl World {
 
     /// The clock of a member runs at another rate, in this life and the next ones.
     pub(super) fn set_clock_rate(&mut self, m: usize, rate: f64) {
-        self.plan.members[m].clock_rate = rate;
+        self.plan.member_mut(m).clock_rate = rate;
         self.note_deed(None, Action::Clock { member: Who::Number(m), rate });
         let now_ns = self.now_ns;
         if let Some(process) = &mut self.machines[m].process {
@@ -299,26 +326,38 @@ impl World {
         let kind = if is_power { "loses power" } else { "is killed" };
         self.tell(Some(m), Class::Crash, || format!("m{m} {kind} {why}"));
         self.trace.fold(2 * m as u64 + u64::from(is_power));
-        let at = self.moment();
-        self.history.lives[process.life].until = Some(at);
         if self.referee.seats[m].leads {
             self.marks.hit(Mark::LeaderCrashed);
         }
-        self.referee.end_life(m);
-        self.machines[m].paused_until_ns = 0;
         if is_power {
             self.counts.power_losses += 1;
             let seed = derive(derive(self.plan.seed, m as u64), self.now_ns);
             self.machines[m].disk.reseed(seed);
             self.machines[m].disk.lose_power();
         }
-        if self.machines.iter().filter(|machine| machine.process.is_some()).count() < self.plan.quorum()
-            && self.machines.len() > 1
-        {
+        let voters = self.referee.configs.voters();
+        if voters.len() > 1 && !is_quorum(voters, |m| self.machines[m].process.is_some()) {
             self.marks.hit(Mark::QuorumDown);
         }
-        self.end_connections(m, process.life);
+        self.bury(m, process.life);
         true
+    }
+
+    /// What ends with a life.
+    pub(super) fn bury(&mut self, m: usize, life: usize) {
+        let at = self.moment();
+        self.history.lives[life].until = Some(at);
+        self.referee.end_life(m);
+        self.machines[m].paused_until_ns = 0;
+        self.end_connections(m, life);
+    }
+
+    /// What a first life of the member starts from.
+    fn beginning(&self, m: usize) -> Start {
+        match self.machines[m].joins {
+            true => Start::Join,
+            false => Start::New(bootstrap(m, self.plan.members.len())),
+        }
     }
 
     /// Bit rot between two lives; never in the last append, where it cannot be told from a torn one, and

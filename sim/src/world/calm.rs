@@ -29,7 +29,17 @@ const LEADER_TIMEOUTS_MAX: u64 = 20;
 /// A lease must be gone so long after its TTL: elections, the pause between revokes, turns, a flush that
 /// stalls when the calm begins.
 pub fn expiry_slack_ns(plan: &Plan) -> u64 {
-    4 * SECOND + 6 * plan.election_ns() + stall_ns(plan)
+    4 * SECOND + 6 * plan.election_ns() + stall_ns(plan) + suspension_ns(plan) + restart_ns(plan)
+}
+
+/// Where members come and go two may be all there are: one that is down then keeps the other from leading.
+fn restart_ns(plan: &Plan) -> u64 {
+    if plan.membership.newcomers.is_empty() { 0 } else { plan.crashes.restart_ns.1 }
+}
+
+/// A machine that is suspended when the calm begins wakes so much later, and its clock with it.
+fn suspension_ns(plan: &Plan) -> u64 {
+    plan.clocks.suspend_ns.1
 }
 
 /// An idle watch hears of progress so often at least: the interval and a tenth, once more if it was told of a
@@ -40,11 +50,12 @@ pub fn progress_ns(plan: &Plan) -> u64 {
 
 /// Pauses and stalls of the storm are over so long after its end.
 pub fn progress_slack_ns(plan: &Plan) -> u64 {
-    SECOND + stall_ns(plan) + plan.cuts.pause_ns.1 + 2 * plan.election_ns()
+    let late_ns = stall_ns(plan) + suspension_ns(plan) + restart_ns(plan) + plan.cuts.pause_ns.1;
+    SECOND + late_ns + 2 * plan.election_ns()
 }
 
 fn stall_ns(plan: &Plan) -> u64 {
-    let drawn = plan.members.iter().map(|member| member.disk.stall_ns.1).max().unwrap_or(0);
+    let drawn = plan.all_members().map(|member| member.disk.stall_ns.1).max().unwrap_or(0);
     drawn.max(plan.stalls_ns_max)
 }
 
@@ -74,25 +85,25 @@ impl World {
         self.plan.cuts.turn_ns.1 = self.plan.cuts.turn_ns.1.min(MS);
         self.plan.cuts.completion_ns.1 = self.plan.cuts.completion_ns.1.min(MS);
         self.plan.reply_lost = 0.0;
+        self.plan.clocks.merge = 0.0;
         self.plan.credit_ns = (1, 1000);
         self.heal_cuts();
         self.network.heal();
         self.network.end_seizures();
         self.release_machines();
         self.read_all_streams();
+        self.settle_members();
         self.history.calm_since = self.moment();
         self.tell(None, Class::Phase, || "calm".to_owned());
-        let stall_ns = stall_ns(&self.plan) + self.plan.cuts.pause_ns.1 + self.plan.crashes.restart_ns.1;
+        let stall_ns = stall_ns(&self.plan)
+            + suspension_ns(&self.plan)
+            + self.plan.cuts.pause_ns.1
+            + self.plan.crashes.restart_ns.1;
         let due = LEADER_TIMEOUTS_MAX * self.plan.election_ns() + stall_ns;
         if due < self.calm_ns() {
             self.after(due, Event::LeaderDue);
         }
         self.after(self.calm_ns(), Event::Last);
-    }
-
-    /// Members that can run: all but those whose directory is damaged.
-    fn healthy(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.machines.len()).filter(|m| !self.machines[*m].is_refused)
     }
 
     pub(super) fn check_leader(&mut self) {
@@ -139,7 +150,8 @@ impl World {
         let decided = self.history.log.len() as u64;
         let is_ready = |m: usize| {
             let seat = self.referee.seats[m];
-            self.referee.taps[m].is_booted() && seat.has_leader && seat.applied == decided
+            let is_booted = self.referee.taps[m].is_booted() && self.machines[m].is_known;
+            is_booted && seat.has_leader && seat.applied == decided
         };
         if !self.healthy().all(is_ready) {
             return self.after(PROBE_NS, Event::Probe);
@@ -190,6 +202,7 @@ impl World {
             requests.push((m, Request::Put(put)));
             requests.push((m, Request::Range(all.clone())));
             requests.push((m, Request::LeaseLeases));
+            requests.push((m, Request::MemberList { linearizable: true }));
             requests.push((m, Request::Status));
         }
         for part in 0..=4 {
@@ -231,7 +244,7 @@ impl World {
             let what = format!("{request:?} was not yet asked of m{m}, seats {:?}", self.referee.seats);
             return self.fail("no_progress", what);
         }
-        let lives: Vec<usize> = self.machines.iter().filter_map(|machine| machine.life()).collect();
+        let lives: Vec<usize> = self.healthy().filter_map(|m| self.machines[m].life()).collect();
         let ops = self.history.ops.iter().filter(|op| lives.contains(&op.life));
         for op in ops {
             let is_answered = op.answer.as_ref().is_some_and(|answer| match &answer.result {
@@ -251,7 +264,7 @@ impl World {
                 return self.fail("no_progress", what);
             }
         }
-        let quotas: Vec<bool> = self.plan.members.iter().map(|member| member.quota_bytes.is_some()).collect();
+        let quotas: Vec<bool> = self.plan.all_members().map(|member| member.quota_bytes.is_some()).collect();
         if quotas.contains(&true) && quotas.contains(&false) && self.saw_no_space() {
             self.marks.hit(Mark::NoSpaceOnOne);
         }

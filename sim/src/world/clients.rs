@@ -40,9 +40,10 @@ impl World {
             return;
         }
         let (member, (request, credentials)) = match self.phase {
-            Phase::Storm if self.counts.ops < self.plan.ops_max => {
-                (self.choose_member(client), self.next_request())
-            }
+            Phase::Storm if self.counts.ops < self.plan.ops_max => match self.next_admin(client) {
+                Some((member, request)) => (member, (request, self.own_credentials())),
+                None => (self.choose_member(client), self.next_request()),
+            },
             Phase::Storm => return self.begin_calm(),
             Phase::Last if client == 0 => match self.last_requests.pop_front() {
                 Some((member, request)) => (member, (request, self.own_credentials())),
@@ -50,7 +51,8 @@ impl World {
             },
             _ => return,
         };
-        let Some(life) = self.machines[member].life() else {
+        let machine = &self.machines[member];
+        let Some(life) = machine.life().filter(|_| machine.is_known) else {
             // Connection refused: the request was never sent.
             self.clients[client as usize].member = None;
             if self.phase == Phase::Last {
@@ -113,13 +115,15 @@ impl World {
     }
 
     /// The member that a client turns to next.
-    fn choose_member(&mut self, client: u32) -> usize {
-        let size = self.machines.len() as u64;
+    pub(super) fn choose_member(&mut self, client: u32) -> usize {
         let known = self.clients[client as usize].member;
         match (self.plan.routing, self.referee.leader(), known) {
             (Routing::Leader, Some(leader), _) => leader,
             (Routing::Sticky, _, Some(member)) => member,
-            _ => self.pace.below(size) as usize,
+            _ => {
+                let serving = self.serving();
+                *self.pace.pick(&serving)
+            }
         }
     }
 
@@ -145,7 +149,10 @@ impl World {
     /// Notes when a node gets to see requests: from here on they may take effect.
     pub(super) fn mark_arrivals(&mut self, inputs: &[Input]) {
         for input in inputs {
-            if let Input::Client { waiter, .. } = input {
+            if let Input::Client { waiter, request, .. } = input {
+                if let Request::MemberPromote { id } = request {
+                    self.note_promotion(*id);
+                }
                 let at = self.moment();
                 self.history.ops[waiter.0 as usize].arrived = Some(at);
             }
@@ -195,6 +202,11 @@ impl World {
             return self.fail("reply", what);
         }
         let client = op.client;
+        self.check_service(m, waiter.0 as usize, &result);
+        self.on_admin_answer(&result);
+        let deleted = matches!(&result, Ok(Response::DeleteRange(delete)) if delete.deleted >= 1000);
+        self.marks.hit_if(Mark::ManyKeysInOneEntry, deleted);
+        let Some(op) = self.history.ops.get(waiter.0 as usize) else { return };
         let is_write = goes_through_log(&op.request);
         if result.is_ok() && !self.referee.seats[m].leads {
             match op.request {

@@ -34,6 +34,10 @@ counts! {
     leaders,
     appends,
     checkpoints,
+    /// Changes of the membership that were decided.
+    member_changes,
+    /// Disks that were lost.
+    wipes,
     checkpoints_failed,
     reclaims,
     deliveries,

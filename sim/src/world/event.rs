@@ -71,6 +71,14 @@ pub enum Event {
     Clog,
     /// A cut of the network begins; it comes and goes.
     Partition,
+    /// Some disk is lost.
+    Wipe,
+    /// Some machine is suspended; it goes on, and its clock has stood still so long.
+    Suspend,
+    Resume {
+        life: u32,
+        lost_ns: u64,
+    },
     Flip {
         cut: u32,
     },

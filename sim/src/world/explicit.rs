@@ -11,8 +11,8 @@ use holdfast_core::request::{AuthAnswer, AuthRequest, Credentials, Request, Resp
 
 use super::{Outcome, Phase, World};
 use crate::history::{History, Moment, Passed};
-use crate::plan::Plan;
 use crate::plan::step::{Action, Ask, By, Expect, Step, When, Who};
+use crate::plan::{Enlisted, Plan, WipePlan};
 use crate::workload::root;
 
 /// Something that was done to the world.
@@ -38,6 +38,8 @@ pub struct Deeds {
     pub wanted: BTreeMap<u32, Wanted>,
     /// By stream: its slot, and whether its client reads.
     pub slots: Vec<(u32, bool)>,
+    /// Whose machines those of newcomers were.
+    pub enlisted: Vec<Enlisted>,
 }
 
 impl World {
@@ -85,7 +87,8 @@ pub fn explicit(outcome: &Outcome) -> Plan {
             None => (Expect::Anything, plan.client_timeout_ns),
         };
         let by = by(plan, &logins, &op.credentials);
-        let ask = Ask { by, request: op.request.clone(), expect, patience_ns, waits: false };
+        let request = op.request.clone();
+        let ask = Ask { by, request, subject: None, expect, patience_ns, waits: false };
         let name = is_login(&op.request).then(|| login_name(number));
         add(op.call.at_ns, op.call.seq, name, Action::Ask { to: Who::Number(op.member), ask });
     }
@@ -115,7 +118,9 @@ pub fn explicit(outcome: &Outcome) -> Plan {
     let last = Step { when: When::At(storm_ns), action: Action::Wait, name: None, line: 0 };
     steps.sort_by_key(|(at_ns, seq, _)| (*at_ns, *seq));
     let script = steps.into_iter().map(|(_, _, step)| step).chain([last]).collect();
-    Plan { script, storm_ns, ..quiet(plan) }
+    let plan = quiet(plan);
+    let membership = plan.membership.scripted(outcome.deeds.enlisted.clone());
+    Plan { script, storm_ns, membership, ..plan }
 }
 
 fn is_login(request: &Request) -> bool {
@@ -167,7 +172,9 @@ fn quiet(plan: &Plan) -> Plan {
     (plan.cuts.pause, plan.cuts.pause_every_ns) = (0.0, 0);
     plan.network.clog_every_ns = 0;
     plan.partitions.every_ns = 0;
-    for member in &mut plan.members {
+    plan.wipes = WipePlan::none();
+    plan.clocks.suspend_every_ns = 0;
+    for member in plan.all_members_mut() {
         (member.disk.sync_fails, member.disk.stall) = (0.0, 0.0);
     }
     plan

@@ -34,6 +34,11 @@ impl Faults {
     pub fn new(plan: &Plan) -> Faults {
         Faults { crashes_left: plan.crashes.max, cuts: BTreeMap::new(), next_cut: 0 }
     }
+
+    /// Whether the network is cut somewhere.
+    pub fn is_cut(&self) -> bool {
+        self.cuts.values().any(|cut| cut.is_on)
+    }
 }
 
 impl World {
@@ -42,13 +47,15 @@ impl World {
         self.schedule_fault(self.plan.crashes.every_ns, Event::Crash);
         self.schedule_fault(self.plan.crashes.blackout_every_ns, Event::Blackout);
         self.schedule_fault(self.plan.cuts.pause_every_ns, Event::Pause);
-        if self.machines.len() > 1 {
+        if self.plan.members_max() > 1 {
             self.schedule_fault(self.plan.network.clog_every_ns, Event::Clog);
         }
         self.schedule_fault(self.plan.partitions.every_ns, Event::Partition);
+        self.schedule_fault(self.plan.wipes.every_ns, Event::Wipe);
+        self.schedule_fault(self.plan.clocks.suspend_every_ns, Event::Suspend);
     }
 
-    fn schedule_fault(&mut self, mean_ns: u64, event: Event) {
+    pub(super) fn schedule_fault(&mut self, mean_ns: u64, event: Event) {
         if mean_ns > 0 && self.phase == Phase::Storm {
             let pause = self.fate.between((mean_ns / 10).max(1), 2 * mean_ns);
             self.after(pause, event);
@@ -56,19 +63,24 @@ impl World {
     }
 
     /// The leader with this probability, if there is one; else any member.
-    fn pick_member(&mut self, aims_at_leader: f64) -> usize {
+    pub(super) fn pick_member(&mut self, aims_at_leader: f64) -> usize {
         match self.referee.leader() {
             Some(leader) if self.fate.chance(aims_at_leader) => leader,
-            _ => self.fate.below(self.machines.len() as u64) as usize,
+            _ => {
+                let in_use = self.in_use();
+                *self.fate.pick(&in_use)
+            }
         }
     }
 
     pub(super) fn on_crash_due(&mut self) {
         if self.phase == Phase::Storm && self.faults.crashes_left > 0 {
             let m = self.pick_member(self.plan.crashes.aims_at_leader);
-            let power = self.fate.chance(self.plan.crashes.power);
-            self.note_deed(None, Action::Crash { members: Group::one(m), power, down: Down::Drawn });
-            self.end_life(m, power, "at an arbitrary moment");
+            if !self.is_leaving(m) {
+                let power = self.fate.chance(self.plan.crashes.power);
+                self.note_deed(None, Action::Crash { members: Group::one(m), power, down: Down::Drawn });
+                self.end_life(m, power, "at an arbitrary moment");
+            }
             self.schedule_fault(self.plan.crashes.every_ns, Event::Crash);
         }
     }
@@ -85,13 +97,15 @@ impl World {
     pub(super) fn black_out(&mut self, why: &str) {
         self.note_blackout();
         for m in 0..self.machines.len() {
-            self.end_life(m, true, why);
+            if !self.is_leaving(m) {
+                self.end_life(m, true, why);
+            }
         }
     }
 
     pub(super) fn note_blackout(&mut self) {
         self.counts.blackouts += 1;
-        if self.machines.iter().all(|machine| machine.process.is_some()) {
+        if self.in_use().iter().all(|m| self.machines[*m].process.is_some()) {
             self.marks.hit(Mark::Blackout);
         }
     }
@@ -110,7 +124,8 @@ impl World {
     pub(super) fn pause(&mut self, m: usize, pause_ns: u64) {
         self.counts.pauses += 1;
         self.note_deed(None, Action::Pause { members: Group::one(m), lasts_ns: pause_ns });
-        self.machines[m].paused_until_ns = self.now_ns + pause_ns;
+        let paused_until_ns = &mut self.machines[m].paused_until_ns;
+        *paused_until_ns = (*paused_until_ns).max(self.now_ns + pause_ns);
         if self.referee.seats[m].leads {
             self.marks.hit(Mark::LeaderPaused);
         }
@@ -123,6 +138,9 @@ impl World {
             return;
         }
         let size = self.machines.len() as u64;
+        if size == 1 {
+            return self.schedule_fault(self.plan.network.clog_every_ns, Event::Clog);
+        }
         let from = self.fate.below(size) as usize;
         let to = (from + 1 + self.fate.below(size - 1) as usize) % size as usize;
         let clog = self.draw_pause(self.plan.network.clog_ns);

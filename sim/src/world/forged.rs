@@ -31,7 +31,7 @@ impl World {
             return;
         }
         // By link and moment: what is forged on one link leaves the others as they are.
-        let link = (from * self.machines.len() + to) as u64;
+        let link = (from * self.plan.members_max() + to) as u64;
         let mut rng = Rng::new(derive(mix(self.plan.seed ^ link, b"forged"), self.now_ns));
         if !rng.chance(probability) {
             return;

@@ -28,7 +28,7 @@ pub struct Liar {
 /// Puts a lie that is a property of disk, clock or layout into the plan.
 pub fn prepare(plan: &mut Plan) {
     let lie = plan.lie;
-    for member in &mut plan.members {
+    for member in plan.all_members_mut() {
         match lie {
             Some(Lie::FlushIsNoFlush) => member.disk.ignores_flush = true,
             Some(Lie::NamesAreNotFlushed) => {

@@ -130,6 +130,16 @@ pub struct Machine {
     pub flipped: BTreeSet<String>,
     /// Its directory was refused: it stays down.
     pub is_refused: bool,
+    /// It begins as a member that the cluster has added.
+    pub joins: bool,
+    /// Its first life has begun, or is about to.
+    pub has_begun: bool,
+    /// Clients know of it.
+    pub is_known: bool,
+    /// It is switched off for good.
+    pub is_off: bool,
+    /// Its disk was lost, and with it what it acknowledged as the member it is.
+    pub is_wiped: bool,
     /// It stays down until a script says otherwise, or the calm comes.
     pub is_held_down: bool,
     /// How often it did what a crash can come behind, in the order of `Behind`, and the crashes to come.
@@ -155,6 +165,11 @@ impl Machine {
             last_append: (String::new(), 0),
             flipped: BTreeSet::new(),
             is_refused: false,
+            joins: false,
+            has_begun: true,
+            is_known: true,
+            is_off: false,
+            is_wiped: false,
             is_held_down: false,
             tallies: [Tally::default(); 5],
             ambushes: Vec::new(),
@@ -212,8 +227,14 @@ pub struct Process {
     /// What its clock showed at birth, and how fast it runs.
     pub clock_offset_ns: u64,
     pub clock_rate: f64,
-    /// Members that it was told to keep no connection to.
-    pub disconnected: Vec<MemberId>,
+    /// Members that it was told to keep no connection to, and since when.
+    pub disconnected: Vec<(MemberId, u64)>,
+    /// Senders of mail that was meant for another member, for each of which it may complain once.
+    pub strays: Vec<MemberId>,
+    /// It has noted that it was removed while it led.
+    pub is_leaving: bool,
+    /// The entry up to which a leader counts on it, as far as it was told.
+    pub counted_on: u64,
     pub effects: Effects,
 }
 

@@ -4,10 +4,13 @@
 //! comes next. A run is a storm of requests and faults, a calm in which everything heals, leases run out
 //! and watches catch up, a last power loss of all, and a last look at everything on every member.
 
+mod admin;
 pub(crate) mod boot;
 mod calm;
 mod clients;
+mod clocks;
 mod counts;
+mod decrees;
 mod disk_lanes;
 mod event;
 pub mod explicit;
@@ -16,8 +19,10 @@ mod forged;
 mod lies;
 mod load;
 pub mod machine;
+mod members;
 mod network;
 pub(crate) mod passwords;
+mod quorum;
 mod recording;
 mod referee;
 mod rot;
@@ -26,6 +31,7 @@ mod seizure;
 mod streams;
 mod tap;
 mod turn;
+mod wipes;
 
 use std::collections::VecDeque;
 
@@ -42,6 +48,7 @@ use crate::record::Record;
 use crate::rng::{Rng, derive};
 use crate::trace::Trace;
 use crate::workload::{Guests, Workload};
+use admin::Admin;
 use clients::Client;
 pub use counts::Counts;
 use event::{Agenda, Event};
@@ -83,6 +90,7 @@ pub struct World {
     /// Ids of the members, by number.
     ids: Vec<MemberId>,
     network: Network,
+    admin: Admin,
     faults: Faults,
     referee: Referee,
     clients: Vec<Client>,
@@ -145,17 +153,9 @@ impl World {
             election_ns: u64::from(plan.election_ticks) * plan.heartbeat_ns,
             progress_ns: calm::progress_ns(&plan),
             progress_slack_ns: calm::progress_slack_ns(&plan),
-            has_quota: plan.members.iter().any(|member| member.quota_bytes.is_some()),
-        };
-        let history = History {
-            terms,
-            lives: Vec::new(),
-            ops: Vec::new(),
-            log: Vec::new(),
-            streams: Vec::new(),
-            digests: Vec::new(),
-            calm_since: Moment::default(),
-            end: Moment::default(),
+            has_quota: plan.all_members().any(|member| member.quota_bytes.is_some()),
+            strict_reconfig: plan.membership.strict_reconfig,
+            learners_max: plan.membership.learners_max,
         };
         let machines = (0..).zip(&plan.members).map(|(m, member)| {
             // A member alone has the disk of the seed itself.
@@ -165,14 +165,15 @@ impl World {
         let value_bytes = (plan.value_bytes_min, plan.value_bytes_max);
         let workload = Workload::new(seed, plan.mix.clone(), plan.keys, value_bytes);
         let guests = plan.auth.map(|auth| Guests::new(seed, auth, workload.keys().to_vec()));
-        World {
+        let mut world = World {
             now_ns: 0,
             seq: 0,
             agenda: Agenda::default(),
             phase: Phase::Storm,
             machines: machines.collect(),
             ids: boot::ids(size),
-            network: Network::new(seed, &plan.network, size),
+            network: Network::new(seed, &plan.network, plan.members_max()),
+            admin: Admin::new(seed),
             faults: Faults::new(&plan),
             referee: Referee::new(size),
             clients: vec![Client::default(); plan.clients as usize],
@@ -182,22 +183,24 @@ impl World {
             script: Script::new(plan.script.clone()),
             last_requests: VecDeque::new(),
             graces_left: calm::GRACES,
-            history,
+            history: History::new(terms),
             given,
             deeds: Deeds::default(),
             pace: Rng::named(seed, "pace"),
             fate: Rng::named(seed, "fate"),
             liar: lies::Liar::default(),
-            load: Load::new(size),
+            load: Load::new(plan.members_max()),
             forged: Forged::default(),
-            places: vec![0; size],
+            places: vec![0; plan.members_max()],
             failed: None,
             trace: Trace::new(keeps_lines),
             record: None,
             marks: Marks::default(),
             counts: Counts::default(),
             plan,
-        }
+        };
+        world.enlist_known();
+        world
     }
 
     /// What was decided before it began, lies included.
@@ -213,7 +216,7 @@ impl World {
 
     /// The same for who wants to have the outcome also of a run that ends in a panic.
     pub fn play(&mut self) {
-        for member in 0..self.machines.len() as u32 {
+        for member in 0..self.plan.members.len() as u32 {
             self.at(0, Event::Start { member });
         }
         for client in 0..self.plan.clients {
@@ -263,6 +266,9 @@ impl World {
             Event::Pause => self.on_pause_due(),
             Event::Clog => self.on_clog_due(),
             Event::Partition => self.on_partition_due(),
+            Event::Wipe => self.on_wipe_due(),
+            Event::Suspend => self.on_suspend_due(),
+            Event::Resume { life, lost_ns } => self.if_alive(life, |world, m| world.on_resume(m, lost_ns)),
             Event::Flip { cut } => self.on_flip(cut),
             Event::Step { number } => self.on_step(number),
             Event::NextStep { number } => self.on_next_step(number),
@@ -343,6 +349,8 @@ impl World {
             let disk = machine.disk.counts;
             self.counts.faults += disk.syncs_failed + disk.stalls + disk.refused_for_space;
         }
+        self.deeds.enlisted = self.enlisted();
+        self.history.ids = std::mem::take(&mut self.ids);
         let struck =
             self.machines.iter_mut().map(|machine| std::mem::take(&mut machine.disk.struck)).collect();
         let World { given, history, failed, trace, record, marks, counts, deeds, places, .. } = self;

@@ -258,14 +258,24 @@ impl World {
         let letter = self.network.take(letter);
         let (from, to) = (letter.from, letter.to);
         let Some(process) = &self.machines[to].process else {
+            if let Some(heir) = self.admin.heir(to) {
+                return self.misdeliver(letter, heir);
+            }
             self.record_end(letter.recorded, Fate::NobodyThere);
             return self.lose(from, to, &letter.message);
         };
-        if process.disconnected.contains(&self.ids[from]) {
+        // Nothing of what was sent behind the end of a connection is taken; what was on its way may be.
+        if process.disconnected.iter().any(|(id, since)| *id == self.ids[from] && *since <= letter.sent_ns) {
             self.record_end(letter.recorded, Fate::Disconnected);
             return self.lose(from, to, &letter.message);
         }
-        self.mark_arrival(&letter, process.life);
+        self.marks.hit_if(Mark::MailOfRemovedMember, self.referee.configs.is_removed(self.ids[from]));
+        let life = process.life;
+        if self.machines[to].is_wiped && !self.may_reach_wiped(to, &letter.message) {
+            self.record_end(letter.recorded, Fate::NobodyThere);
+            return self.lose(from, to, &letter.message);
+        }
+        self.mark_arrival(&letter, life);
         self.record_end(letter.recorded, Fate::Arrived);
         let Letter { message, sent_ns, .. } = letter;
         self.trace.fold(sent_ns);
@@ -273,6 +283,24 @@ impl World {
         let Some(message) = self.pass(message) else { return };
         self.forge(from, to, &message);
         self.give(to, Input::Peer { from: self.ids[from], message });
+    }
+
+    /// Mail for a member that is no more reaches another one at its address. Connections prove their senders;
+    /// only raft's mail names its receiver, the rest belongs to a connection that ended.
+    fn misdeliver(&mut self, letter: Letter, heir: usize) {
+        let Letter { from, to, message, .. } = letter;
+        let id = self.ids[from];
+        let Some(process) = self.machines[heir].process.as_mut() else {
+            return self.lose(from, to, &message);
+        };
+        let is_known = !process.disconnected.iter().any(|(known, _)| *known == id);
+        if from == heir || !is_known || !matches!(message, PeerMessage::Raft(_)) {
+            return self.lose(from, to, &message);
+        }
+        process.strays.push(id);
+        self.marks.hit(Mark::MailForFormerMember);
+        self.trace.line(self.now_ns, || format!("m{from} => m{heir}, meant for m{to}: {}", brief(&message)));
+        self.give(heir, Input::Peer { from: id, message });
     }
 
     /// From hand to hand, or through bytes.

@@ -9,18 +9,20 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use holdfast_core::base::{LogIndex, MemberId};
 use holdfast_core::boundary::{Effect, Note};
-use holdfast_core::command::{Action, AuthChange, Command, CommandHeader};
+use holdfast_core::command::{Command, CommandHeader};
+use holdfast_core::conf::ConfCommand;
 use holdfast_core::peer::PeerMessage;
 use holdfast_core::raft::Payload;
-use holdfast_core::request::{Alarm, AuthRequest, CompactRequest, LeaseGrantRequest, Request};
+use holdfast_core::request::Request;
 use holdfast_core::wal::EntryKind;
 use raft::eraftpb::{Message, MessageType};
 
 use super::World;
-use super::passwords::word_of;
+use super::decrees::{change, decree};
+use super::members::Configs;
 use super::tap::{Held, Tap};
 use crate::check::matching::goes_through_log;
-use crate::history::{Digest, LogEntry, Moment};
+use crate::history::{Digest, Leadership, LogEntry, Moment};
 use crate::marks::Mark;
 use crate::oracle::auth::By;
 use crate::oracle::model::Decree;
@@ -43,6 +45,9 @@ pub struct Seat {
     pub term: u64,
     pub committed: u64,
     pub applied: u64,
+    /// What it had applied before its last turn, and whether it led.
+    pub applied_before: u64,
+    pub led: bool,
     /// Snapshots taken over in this life.
     pub snapshots: u64,
 }
@@ -57,9 +62,14 @@ pub struct Referee {
     births: BTreeMap<u64, Births>,
     leaders: BTreeMap<u64, usize>,
     /// Whom a member voted for in a term.
-    votes: BTreeMap<(u64, usize), u64>,
+    pub votes: BTreeMap<(u64, usize), u64>,
     candidates: BTreeMap<u64, usize>,
     digests: BTreeMap<u64, Digest>,
+    pub configs: Configs,
+    /// What every voter had on disk when the promotion of a learner was asked for first, at least.
+    pub promotions: BTreeMap<usize, u64>,
+    /// Logs on disks that are lost.
+    pub ghosts: BTreeMap<usize, Tap>,
 }
 
 impl Referee {
@@ -67,19 +77,34 @@ impl Referee {
         Referee {
             taps: (0..members).map(|_| Tap::default()).collect(),
             seats: vec![Seat::default(); members],
+            configs: Configs::new(members),
             ..Referee::default()
         }
     }
 
-    /// A member alone may lose a whole term with its entries, and have another of this number: nobody else
-    /// had to agree, and nothing had left.
-    pub fn forget_terms_above(&mut self, term: u64) {
-        self.births.retain(|known, _| *known <= term);
+    /// Whether a member has the entry on its disk, or had when its disk was lost.
+    pub fn keeps(&self, m: usize, index: u64, term: u64) -> bool {
+        let ghost = || self.ghosts.get(&m).is_some_and(|ghost| ghost.keeps(index, term));
+        self.taps[m].keeps(index, term) || ghost()
+    }
+
+    /// A member more.
+    pub fn enlist(&mut self) {
+        self.taps.push(Tap::default());
+        self.seats.push(Seat::default());
+    }
+
+    /// A sole voter may lose a whole term with its entries, and have another of this number: nobody else had to
+    /// agree, and nothing had left.
+    pub fn forget_terms_above(&mut self, m: usize, term: u64) {
+        let leaders = &self.leaders;
+        self.births
+            .retain(|known, _| *known <= term || leaders.get(known).is_some_and(|leader| *leader != m));
     }
 
     /// A life begins with State at an entry.
     pub fn begin_life(&mut self, m: usize, applied: u64) {
-        self.seats[m] = Seat { applied, ..Seat::default() };
+        self.seats[m] = Seat { applied, applied_before: applied, ..Seat::default() };
     }
 
     pub fn end_life(&mut self, m: usize) {
@@ -133,7 +158,11 @@ impl World {
         };
         let life = self.machines[m].life().expect("it asked for the append");
         if let Some(epoch) = taken.boot {
-            self.referee.epochs.insert((m, epoch), life);
+            let known = self.referee.epochs.entry((m, epoch)).or_insert(life);
+            // On an empty disk the numbers of an earlier disk come again; what that one proposed is its own.
+            if !self.machines[m].is_wiped {
+                *known = life;
+            }
         }
         if let Some(index) = taken.overwrote {
             self.marks.hit(Mark::TailOverwritten);
@@ -165,6 +194,10 @@ impl World {
         let state = self.machines[m].process.as_ref().map(|process| process.node.state());
         let is_on = state.is_some_and(|state| state.auth.is_enabled());
         self.marks.hit_if(Mark::SnapshotUnderAuth, is_on);
+        self.marks.hit_if(
+            Mark::JoinedBySnapshot,
+            self.machines[m].joins && self.referee.seats[m].applied_before == 0,
+        );
         self.referee.seats[m].snapshots += 1;
         if self.slots.iter().any(|slot| slot.is_open_on(m)) {
             self.marks.hit(Mark::SnapshotUnderWatches);
@@ -181,6 +214,8 @@ impl World {
             term: gauges.term,
             committed: gauges.committed,
             applied: gauges.applied,
+            applied_before: self.referee.seats[m].applied,
+            led: self.referee.seats[m].leads,
             snapshots: self.referee.seats[m].snapshots,
         };
         let before = std::mem::replace(&mut self.referee.seats[m], seat);
@@ -201,6 +236,14 @@ impl World {
             if self.failed.is_some() {
                 return;
             }
+        }
+        // Behind what was applied: by then the memberships are known.
+        if seat.leads && before.leads && seat.term == before.term && seat.committed > before.committed {
+            self.check_quorum(m, before, seat);
+        }
+        let is_change = |entry: &LogEntry| matches!(entry.decree, Decree::Member(_));
+        if self.history.log[before.applied as usize..seat.applied as usize].iter().any(is_change) {
+            self.check_configuration(m);
         }
         if before.applied + 1 < seat.applied && self.referee.taps[m].base().0 > before.applied {
             // A snapshot took the place of entries: the State is all there is to compare.
@@ -245,12 +288,10 @@ impl World {
             return self.fail("raft", format!("m{m} applied entry {index}, {decided} is the last decided"));
         }
         let (held, term) = (held.clone(), held.term);
-        let keepers = self.referee.taps.iter().filter(|tap| tap.keeps(index, term)).count();
         // Members are born with the entries that bring them into the cluster.
-        let is_bootstrap = index <= self.machines.len() as u64 && held.kind == EntryKind::Conf;
-        if keepers < self.plan.quorum() && !is_bootstrap {
-            let what =
-                format!("m{m} applied entry {index} of term {term}, which only {keepers} have on disk");
+        let is_bootstrap = index <= self.plan.members.len() as u64 && held.kind == EntryKind::Conf;
+        if !is_bootstrap && !self.is_kept_by_quorum(index, term) {
+            let what = format!("m{m} applied entry {index} of term {term}, which no quorum has on disk");
             return self.fail("durability", what);
         }
         self.decide(m, index, held);
@@ -262,11 +303,13 @@ impl World {
         let life = self.machines[m].life().expect("it applied");
         match self.read(&held, life, seen) {
             Ok(entry) => {
-                let state = self.machines[m].process.as_ref().expect("it applied").node.state();
-                let is_old = entry.by.auth_revision < state.auth.revision();
+                let node = &self.machines[m].process.as_ref().expect("it applied").node;
+                let is_old = entry.by.auth_revision < node.state().auth.revision();
+                let decided_in = node.gauges().term;
                 let is_login = matches!(entry.decree, Decree::Login { .. });
                 self.marks.hit_if(Mark::LoginRetried, is_login && is_old);
-                self.history.log.push(entry);
+                self.history.log.push(LogEntry { decided_in, ..entry });
+                self.on_decided(index);
                 self.record(|| What::Decided { member: m, index });
             }
             Err(why) => self.fail("append", format!("entry {index}: {why}")),
@@ -279,18 +322,29 @@ impl World {
             EntryKind::Normal if held.data.is_empty() => Payload::Empty,
             EntryKind::Normal => Payload::Command(held.data.clone()),
         };
-        let (id, by, decree, life) = match &payload {
-            Payload::Empty | Payload::Conf(_) => (None, By::default(), Decree::Nothing, applier),
+        let (id, by, decree) = match &payload {
+            Payload::Empty => (None, By::default(), Decree::Nothing),
+            Payload::Conf(bytes) => {
+                let command = ConfCommand::decode(bytes.clone()).map_err(|error| error.0.to_owned())?;
+                let id = (!command.is_bootstrap()).then_some(command.header.id);
+                let CommandHeader { user, auth_revision, .. } = command.header;
+                (id, By { user, auth_revision }, Decree::Member(change(command.change)))
+            }
             Payload::Command(bytes) => {
                 let command = Command::decode(bytes.clone()).map_err(|error| error.0.to_owned())?;
                 let CommandHeader { id, user, auth_revision } = command.header;
-                let by = By { user, auth_revision };
-                let proposer = self.number_of(id.member).ok_or(format!("{id:?} is of no member"))?;
-                let life = self.referee.epochs.get(&(proposer, id.epoch));
-                (Some(id), by, decree(command.action), *life.ok_or(format!("{id:?} is of no life"))?)
+                (Some(id), By { user, auth_revision }, decree(command.action))
             }
         };
-        Ok(LogEntry { term: held.term, id, decree, by, payload, life, seen })
+        let life = match id {
+            None => applier,
+            Some(id) => {
+                let proposer = self.number_of(id.member).ok_or(format!("{id:?} is of no member"))?;
+                let life = self.referee.epochs.get(&(proposer, id.epoch));
+                *life.ok_or(format!("{id:?} is of no life"))?
+            }
+        };
+        Ok(LogEntry { term: held.term, id, decree, by, payload, life, seen, decided_in: 0 })
     }
 
     /// Looks at what a member sends, after `lies` have been told.
@@ -382,6 +436,10 @@ impl World {
                 self.tell(Some(m), Class::Node, || format!("m{m} leads in term {term}"));
                 self.observe_leader(m, *term);
                 self.observe_completeness(m, *term);
+                self.check_votes(m, *term);
+                let (at, member) = (self.moment(), self.ids[m]);
+                let life = self.machines[m].life().expect("it says so");
+                self.history.leaderships.push(Leadership { at, term: *term, member, life });
                 self.counts.leaders += 1;
                 let waits = |op: &crate::history::Op| op.answer.is_none() && goes_through_log(&op.request);
                 let mut asked = self.clients.iter().filter_map(|client| client.waits_for());
@@ -400,7 +458,11 @@ impl World {
                 }
             }
             Note::SnapshotInstalled { .. } => self.on_snapshot_installed(m),
-            Note::PeerRefused { from, what } => self.on_refused(m, format!("{from:x} says: {what}")),
+            Note::PeerRefused { from, what } => {
+                if !self.is_stray(m, *from) {
+                    self.on_refused(m, format!("{from:x} says: {what}"));
+                }
+            }
             Note::SnapshotReceiving { index, .. } => {
                 self.machines[m].receives = Some(*index);
                 self.machines[m].has_received = true;
@@ -416,7 +478,7 @@ impl World {
                     self.marks.hit(Mark::CrashAfterReceived);
                 }
             }
-            _ => {}
+            note => self.observe_member_note(m, note),
         }
     }
 
@@ -455,6 +517,7 @@ impl World {
         let (hash, life) = (process.node.state().hash(), process.life);
         let digest = Digest { life, at: self.moment(), applied, hash };
         self.history.digests.push(digest);
+        self.check_configuration(m);
         let known = *self.referee.digests.entry(applied).or_insert(digest);
         if known.hash != hash {
             let what = format!(
@@ -478,49 +541,4 @@ fn mismatch(a: &Tap, b: &Tap) -> Option<String> {
         }
     }
     None
-}
-
-/// A command in the model's words.
-fn decree(action: Action) -> Decree {
-    Decree::Request(match action {
-        Action::Put(put) => Request::Put(put),
-        Action::DeleteRange(delete) => Request::DeleteRange(delete),
-        Action::Txn(txn) => Request::Txn(txn),
-        Action::Compact { revision } => Request::Compact(CompactRequest { revision, physical: false }),
-        Action::LeaseGrant { id, ttl } => Request::LeaseGrant(LeaseGrantRequest { id, ttl }),
-        Action::LeaseRevoke { id } => Request::LeaseRevoke { id },
-        Action::LeaseCheckpoint { term, items } => return Decree::Checkpoint { term: term.0, items },
-        Action::LeaseExpire { id, granted, term } => {
-            return Decree::Expire { id, granted: granted.0, term: term.0 };
-        }
-        Action::Alarm { activate: true, alarm: Alarm::NoSpace, .. } => return Decree::NoSpace,
-        Action::Alarm { .. } | Action::Publish { .. } => return Decree::Nothing,
-        Action::Auth(change) => Request::Auth(asked_for(change)),
-        Action::Authenticate { user, token_prefix } => return Decree::Login { user, token_prefix },
-    })
-}
-
-/// What a client asked for to get this change into the log.
-fn asked_for(change: AuthChange) -> AuthRequest {
-    match change {
-        AuthChange::Enable => AuthRequest::Enable,
-        AuthChange::Disable => AuthRequest::Disable,
-        AuthChange::UserAdd { name, password_hash, no_password } => {
-            AuthRequest::UserAdd { name, password: word_of(&password_hash), no_password }
-        }
-        AuthChange::UserDelete { name } => AuthRequest::UserDelete { name },
-        AuthChange::UserChangePassword { name, password_hash } => {
-            AuthRequest::UserChangePassword { name, password: word_of(&password_hash) }
-        }
-        AuthChange::UserGrantRole { name, role } => AuthRequest::UserGrantRole { name, role },
-        AuthChange::UserRevokeRole { name, role } => AuthRequest::UserRevokeRole { name, role },
-        AuthChange::RoleAdd { role } => AuthRequest::RoleAdd { role },
-        AuthChange::RoleDelete { role } => AuthRequest::RoleDelete { role },
-        AuthChange::RoleGrantPermission { role, permission } => {
-            AuthRequest::RoleGrantPermission { role, permission }
-        }
-        AuthChange::RoleRevokePermission { role, key, range_end } => {
-            AuthRequest::RoleRevokePermission { role, key, range_end }
-        }
-    }
 }

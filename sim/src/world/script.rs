@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_core::base::MemberId;
 use holdfast_core::boundary::StreamOp;
-use holdfast_core::request::{AuthAnswer, Credentials, Response, Secret};
+use holdfast_core::request::{AuthAnswer, Credentials, Request, Response, Secret};
 
 use super::event::Event;
 use super::explicit::Wanted;
@@ -203,15 +204,16 @@ impl World {
                 let ambush = Ambush { what: *what, aim: *aim, skip: *skip, power: *power };
                 self.machines[m].ambushes.push(ambush);
             }
-            Action::Start(group) => {
-                for m in self.members_of(group, &[])? {
-                    self.release_machine(m);
-                }
-            }
+            Action::Start(members) => self.each(members, World::start_machine)?,
             Action::Pause { members, lasts_ns } => {
-                for m in self.members_of(members, &[])? {
-                    self.pause(m, *lasts_ns);
-                }
+                self.each(members, |world, m| world.pause(m, *lasts_ns))?;
+            }
+            Action::Suspend { members, lasts_ns } => {
+                self.each(members, |world, m| world.suspend(m, *lasts_ns))?;
+            }
+            Action::Wipe { member, returns_ns } => {
+                let m = self.member(member)?;
+                self.wipe_for(m, *returns_ns)?;
             }
             Action::StrikeDisk { member, aim, strike } => {
                 let m = self.member(member)?;
@@ -237,7 +239,7 @@ impl World {
             }
             Action::Ask { to, ask } => {
                 let (m, credentials) = (self.member(to)?, self.credentials_of(&ask.by)?);
-                return Ok(Some(Named::Op(self.ask(number, m, credentials, ask))));
+                return Ok(Some(Named::Op(self.ask(number, m, credentials, ask)?)));
             }
             Action::Open { to, by, op, reads } => {
                 let (m, credentials) = (self.member(to)?, self.credentials_of(by)?);
@@ -251,6 +253,11 @@ impl World {
             Action::Stream { name, op } => self.speak(name, op)?,
         }
         Ok(None)
+    }
+
+    fn each(&mut self, members: &Group, mut then: impl FnMut(&mut World, usize)) -> Result<(), String> {
+        self.members_of(members, &[])?.into_iter().for_each(|m| then(self, m));
+        Ok(())
     }
 
     fn seize(&mut self, seizure: Seizure, filter: &MailFilter) -> Result<Named, String> {
@@ -304,9 +311,12 @@ impl World {
         if members == Group::All && power {
             self.note_blackout();
         }
-        self.note_deed(None, Action::Crash { members, power, down });
+        self.note_deed(None, Action::Crash { members: members.clone(), power, down });
         for m in numbers {
-            self.crash_for(m, power, down);
+            // As when all lose power by chance: whoever is leaving is given the time.
+            if members != Group::All || !self.is_leaving(m) {
+                self.crash_for(m, power, down);
+            }
         }
         Ok(())
     }
@@ -414,14 +424,23 @@ impl World {
         Ok(())
     }
 
-    /// A client of its own asks; the request's number, if somebody was there to take it.
-    fn ask(&mut self, step: usize, m: usize, credentials: Credentials, ask: &Ask) -> Option<u32> {
+    /// A client of its own asks; the request's number, if somebody was there to take it. Errors: a name or role
+    /// that stands for nobody.
+    fn ask(
+        &mut self,
+        step: usize,
+        m: usize,
+        credentials: Credentials,
+        ask: &Ask,
+    ) -> Result<Option<u32>, String> {
+        let subject = ask.subject.as_ref().map(|who| self.member(who)).transpose()?;
+        let request = about(ask.request.clone(), subject.map(|m| self.ids[m]));
         let Some(life) = self.machines[m].life() else {
             self.judge(step, None, &Outcome::NoConnection);
-            return None;
+            return Ok(None);
         };
         let client = self.add_scripted_client();
-        let op = self.send_request(client, m, life, (ask.request.clone(), credentials));
+        let op = self.send_request(client, m, life, (request, credentials));
         self.after(ask.patience_ns, Event::Impatient { op });
         if ask.waits || ask.expect != Expect::Anything {
             self.script.asked.insert(op, step);
@@ -431,7 +450,7 @@ impl World {
         if ask.waits {
             self.script.waits = Waits::Outcome(op);
         }
-        Some(op)
+        Ok(Some(op))
     }
 
     /// A request of a step was answered and its client heard it.
@@ -497,6 +516,19 @@ impl World {
     }
 }
 
+/// The request with the id of its subject.
+fn about(mut request: Request, subject: Option<MemberId>) -> Request {
+    let Some(subject) = subject else { return request };
+    match &mut request {
+        Request::MemberRemove { id }
+        | Request::MemberPromote { id }
+        | Request::MemberUpdate { id, .. }
+        | Request::MoveLeader { target: id } => *id = subject,
+        _ => {}
+    }
+    request
+}
+
 /// Whether an answer says what it must.
 fn agrees(facts: &Facts, response: &Response) -> bool {
     let Facts { value, count, succeeded, ttl, .. } = facts;
@@ -506,6 +538,11 @@ fn agrees(facts: &Facts, response: &Response) -> bool {
             value.as_ref().is_none_or(|value| first == Some(value))
                 && count.is_none_or(|count| count == range.count)
         }
+        Response::MemberList { members, .. }
+        | Response::MemberAdd { members, .. }
+        | Response::MemberRemove { members, .. }
+        | Response::MemberUpdate { members, .. }
+        | Response::MemberPromote { members, .. } => count.is_none_or(|count| count == members.len() as i64),
         Response::DeleteRange(delete) => count.is_none_or(|count| count == delete.deleted),
         Response::Txn(txn) => succeeded.is_none_or(|succeeded| succeeded == txn.succeeded),
         Response::LeaseKeepAlive { ttl: told, .. }

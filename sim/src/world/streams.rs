@@ -99,12 +99,11 @@ impl World {
     }
 
     fn choose_stream_member(&mut self, slot: u32) -> usize {
-        let size = self.machines.len() as u64;
-        let m = match self.phase {
-            Phase::Storm => self.pace.below(size),
-            _ => self.draws_of("stream", u64::from(slot), self.now_ns).below(size),
-        };
-        m as usize
+        let serving = self.serving();
+        match self.phase {
+            Phase::Storm => *self.pace.pick(&serving),
+            _ => *self.draws_of("stream", u64::from(slot), self.now_ns).pick(&serving),
+        }
     }
 
     /// A script opens a stream in a slot of its own, or in one that it has used before.
@@ -153,7 +152,11 @@ impl World {
             }
             _ => self.choose_stream_member(slot),
         };
-        let life = self.machines[member].life()?;
+        let life = self.machines[member].life().filter(|_| self.machines[member].is_known)?;
+        // The shell of a learner opens no streams (CL-13).
+        if self.is_learner(member) {
+            return None;
+        }
         let resumes = self.phase == Phase::Last || self.fate.chance(0.6);
         let compacted = self.workload.compacted();
         let state = &mut self.slots[slot as usize];
@@ -191,7 +194,7 @@ impl World {
     pub(super) fn open_stream(&mut self, slot: u32, member: usize, life: usize) {
         let number = self.history.streams.len();
         self.history.streams.push(Stream { member, life, passed: Vec::new(), lives_to_end: false });
-        let credit_bytes = self.plan.members[member].limits.watch_credit_bytes as i64;
+        let credit_bytes = self.plan.member(member).limits.watch_credit_bytes as i64;
         let state = &mut self.slots[slot as usize];
         (state.open, state.member, state.credit_bytes) = (Some(number), Some(member), credit_bytes);
         self.deeds.slots.push((slot, !state.is_stuck));
@@ -282,8 +285,10 @@ impl World {
 
     /// Streams that live in the last life are owed everything.
     pub(super) fn mark_survivors(&mut self) {
+        // A member that does not know that it was removed is told nothing any more.
+        let members: Vec<usize> = self.healthy().collect();
         for slot in &self.slots {
-            if let Some(number) = slot.open {
+            if let Some(number) = slot.open.filter(|_| slot.member.is_some_and(|m| members.contains(&m))) {
                 self.history.streams[number].lives_to_end = true;
             }
         }

@@ -146,6 +146,8 @@ impl Tap {
         Ok(taken)
     }
 
+    /// A leader of an earlier term than the one in which an entry was decided may not know it, and whoever hears that
+    /// leader late may lose the entry: it was not counted. Nobody of that term or a later one writes anything else.
     fn take_entry(&mut self, entry: Entry, through: u64, decided: &[LogEntry]) -> Result<bool, String> {
         let Entry { index: LogIndex(index), term: Term(term), kind, data } = entry;
         let Some(place) = index.checked_sub(self.base.0 + 1).map(|place| place as usize) else {
@@ -157,6 +159,7 @@ impl Tap {
         let overwrites = place < self.entries.len();
         if let Some(known) = decided.get(index as usize - 1).filter(|_| overwrites)
             && self.entries[place].is(known)
+            && term >= known.decided_in
         {
             return Err(format!("entry {index} of term {}, which is decided, is overwritten", known.term));
         }

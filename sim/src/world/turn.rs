@@ -52,8 +52,10 @@ impl World {
     pub(super) fn schedule_tick(&mut self, m: usize) {
         let Some(process) = &self.machines[m].process else { return };
         let clock = process.clock(self.now_ns);
-        let at_ns = process.when(clock.plus_ns(self.plan.heartbeat_ns)).max(self.now_ns + 1);
         let life = process.life as u32;
+        let ticks = self.ticks_merged(m);
+        let process = self.machines[m].process.as_ref().expect("seen above");
+        let at_ns = process.when(clock.plus_ns(ticks * self.plan.heartbeat_ns)).max(self.now_ns + 1);
         self.at(at_ns, Event::Tick { life });
     }
 
@@ -125,6 +127,9 @@ impl World {
         });
         self.perform_all(m, &mut effects.list);
         effects.list.clear();
+        if self.machines[m].is_wiped {
+            self.check_doomed(m);
+        }
         let Some(process) = &mut self.machines[m].process else { return };
         process.effects = effects;
         self.check_forged(m);
@@ -233,10 +238,10 @@ impl World {
             Effect::Send { to, message } => self.on_send(m, to, message),
             Effect::HashPassword { job, password } => self.hash_password(m, job, &password),
             Effect::CheckPassword { job, password, hash } => self.check_password(m, job, &password, &hash),
-            Effect::Connect { member, .. } => process.disconnected.retain(|known| *known != member),
-            Effect::Disconnect { member } => process.disconnected.push(member),
+            Effect::Connect { member, .. } => process.disconnected.retain(|(known, _)| *known != member),
+            Effect::Disconnect { member } => process.disconnected.push((member, self.now_ns)),
             Effect::Note(note) => self.observe_note(m, &note),
-            Effect::Halt { why } => self.fail("halt", format!("m{m} gave up: {why}")),
+            Effect::Halt { why } => self.on_halt(m, &why),
         }
     }
 
