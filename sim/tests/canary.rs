@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use holdfast_sim::plan::{Lie, Plan, Profile};
+use holdfast_sim::plan::{Lie, Plan};
 use holdfast_sim::rng::derive;
 use holdfast_sim::run::run_plan;
 
@@ -11,17 +11,9 @@ const SEEDS_MAX: u64 = 400;
 
 /// Runs seeds until the lie is found; the number of seeds it took, and what was seen.
 fn seeds_to_find(lie: Lie) -> (u64, &'static str) {
-    let profile = match lie {
-        Lie::FlushIsNoFlush | Lie::NamesAreNotFlushed | Lie::PersistedTooEarly | Lie::ForgottenAppend => {
-            Profile::AimedCrashes
-        }
-        Lie::EarlyPromise | Lie::GrantedVote => Profile::Votes,
-        Lie::StaleReadIndex => Profile::LeaderIsolation,
-        _ => Profile::Standard,
-    };
     for n in 0..SEEDS_MAX {
         let size = if lie.needs_peers() { 3 } else { 1 };
-        let mut plan = Plan::draw_sized(derive(99, n), profile, size);
+        let mut plan = Plan::draw_sized(derive(99, n), lie.seen_in(), size);
         plan.lie = Some(lie);
         if let (Err(failure), _) = run_plan(plan, false) {
             return (n + 1, failure.violation.check);

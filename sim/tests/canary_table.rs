@@ -27,41 +27,40 @@ enum Canary {
     Corruption,
     /// A test of this file.
     Here,
+    /// A test beside the check: file and name.
+    Unit(&'static str, &'static str),
     /// A script in scenarios.rs that does not go as it should.
     Script,
     /// Nothing, and why.
     Nothing(&'static str),
 }
 
-const WORLD: &str =
-    "fires only on a core or a world that is wrong in itself: mutants are its canaries (docs/mutants.md)";
-
 /// Checks outside of the black-box checker; its own are `CHECKS`, and fire below.
 const TABLE: [(&str, Canary); 38] = [
-    ("append", Canary::Nothing(WORLD)),
+    ("append", Canary::Lie(Lie::GarbledAppend)),
     ("assert", Canary::Nothing("any panic of the core")),
     ("busy", Canary::Lie(Lie::Sleepless)),
-    ("codec", Canary::Nothing(WORLD)),
+    ("codec", Canary::Lie(Lie::GarbledMail)),
     ("determinism", Canary::Nothing("compares two runs of one seed: needs a core that is not deterministic")),
     ("durability", Canary::Lie(Lie::EarlyAck)),
     ("election", Canary::Lie(Lie::GrantedVote)),
     ("expect", Canary::Script),
-    ("halt", Canary::Nothing(WORLD)),
+    ("halt", Canary::Lie(Lie::GivesUp)),
     ("handover", Canary::Corruption),
     ("hash_kv", Canary::Corruption),
     ("identity", Canary::Corruption),
-    ("learner", Canary::Nothing(WORLD)),
+    ("learner", Canary::Lie(Lie::LearnersRefusal)),
     ("lease_checkpoint", Canary::Corruption),
     ("lease_early", Canary::Corruption),
     ("lease_late", Canary::Corruption),
     ("lease_remaining", Canary::Here),
-    ("log_matching", Canary::Nothing(WORLD)),
+    ("log_matching", Canary::Unit("world/tap.rs", "logs_that_part_and_meet_again_do_not_match")),
     ("members", Canary::Corruption),
     ("memory", Canary::Lie(Lie::CreditUnseen)),
     ("no_progress", Canary::Here),
-    ("peer", Canary::Nothing(WORLD)),
+    ("peer", Canary::Lie(Lie::UnseenForgery)),
     ("permission", Canary::Corruption),
-    ("raft", Canary::Nothing(WORLD)),
+    ("raft", Canary::Lie(Lie::WrongSender)),
     ("read", Canary::Corruption),
     ("real_time", Canary::Corruption),
     ("recovery", Canary::Lie(Lie::FlushIsNoFlush)),
@@ -69,12 +68,12 @@ const TABLE: [(&str, Canary); 38] = [
     ("replay", Canary::Here),
     ("reply", Canary::Lie(Lie::RepeatedAnswer)),
     ("script", Canary::Script),
-    ("send", Canary::Nothing(WORLD)),
+    ("send", Canary::Lie(Lie::WrongReceiver)),
     ("state_hash", Canary::Corruption),
     ("state_machine", Canary::Lie(Lie::TwoTruths)),
     ("strict", Canary::Corruption),
     ("watch", Canary::Corruption),
-    ("wiped", Canary::Nothing(WORLD)),
+    ("wiped", Canary::Lie(Lie::DeafToLoss)),
     ("write", Canary::Corruption),
 ];
 
@@ -120,6 +119,11 @@ fn every_check_has_a_canary() {
                 let scripts = include_str!("scenarios.rs");
                 assert!(scripts.contains(&format!("\"{name}: ")), "{name}: no script in scenarios.rs");
             }
+            Canary::Unit(file, test) => {
+                let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file);
+                let text = std::fs::read_to_string(path).expect("the sources are here");
+                assert!(text.contains(&format!("fn {test}()")), "{name}: no test {test} in {file}");
+            }
             Canary::Nothing(why) => assert!(!why.is_empty()),
         }
     }
@@ -149,13 +153,9 @@ fn every_guarantee_names_checks_that_exist_or_says_why_not() {
 
 /// Whether a lie is found as a check in some seed.
 fn fires(lie: Lie, check: &str) -> bool {
-    let profile = match lie {
-        Lie::FlushIsNoFlush => Profile::AimedCrashes,
-        Lie::GrantedVote => Profile::Votes,
-        _ => Profile::Standard,
-    };
     (0..200).any(|n| {
-        let mut plan = Plan::draw_sized(derive(99, n), profile, if lie.needs_peers() { 3 } else { 1 });
+        let size = if lie.needs_peers() { 3 } else { 1 };
+        let mut plan = Plan::draw_sized(derive(99, n), lie.seen_in(), size);
         plan.lie = Some(lie);
         matches!(run_plan(plan, false).0, Err(failure) if failure.violation.check == check)
     })

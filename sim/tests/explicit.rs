@@ -64,7 +64,7 @@ fn the_script_of_a_run_that_failed_fails_in_the_same_way() {
 fn failures(lie: Lie) -> impl Iterator<Item = Failure> {
     let size = if lie.needs_peers() { 3 } else { 1 };
     (0..150).filter_map(move |n| {
-        let plan = Plan::draw_sized(derive(5, n), Profile::Standard, size);
+        let plan = Plan::draw_sized(derive(5, n), lie.seen_in(), size);
         run_plan(Plan { lie: Some(lie), ..plan }, false).0.err()
     })
 }

@@ -8,8 +8,8 @@ use holdfast_sim::run::{Farm, Harvest};
 
 /// Seeds of each profile; `HOLDFAST_SIM_SEEDS` gives another number for all of them together.
 const SEEDS: [(Profile, u64); 17] = [
-    (Profile::Standard, 300),
-    (Profile::AimedCrashes, 260),
+    (Profile::Standard, 960),
+    (Profile::AimedCrashes, 440),
     (Profile::SlowDisk, 100),
     (Profile::FullDisk, 100),
     (Profile::BitRot, 100),

@@ -1,5 +1,7 @@
 //! Faults that no node can survive, planted so that a test sees the checkers find them.
 
+use super::Profile;
+
 /// What the world does wrong on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lie {
@@ -35,11 +37,27 @@ pub enum Lie {
     Sleepless,
     /// What a watch client gives as credit is not on record.
     CreditUnseen,
+    /// A frame that is handed to the disk lacks its last byte.
+    GarbledAppend,
+    /// Mail lacks its last byte.
+    GarbledMail,
+    /// A member gives up without cause.
+    GivesUp,
+    /// A voter refuses what only learners refuse.
+    LearnersRefusal,
+    /// Forged mail is not on record as forged.
+    UnseenForgery,
+    /// Mail is in the name of another member.
+    WrongSender,
+    /// Mail is for a member that there never was.
+    WrongReceiver,
+    /// A member that is told that its disk lost something goes on.
+    DeafToLoss,
 }
 
 impl Lie {
     /// Those that a cluster of any size can be told.
-    pub const ALL: [Lie; 16] = [
+    pub const ALL: [Lie; 24] = [
         Lie::PersistedTooEarly,
         Lie::FlushIsNoFlush,
         Lie::NamesAreNotFlushed,
@@ -56,6 +74,14 @@ impl Lie {
         Lie::StaleReadIndex,
         Lie::Sleepless,
         Lie::CreditUnseen,
+        Lie::GarbledAppend,
+        Lie::GarbledMail,
+        Lie::GivesUp,
+        Lie::LearnersRefusal,
+        Lie::UnseenForgery,
+        Lie::WrongSender,
+        Lie::WrongReceiver,
+        Lie::DeafToLoss,
     ];
 
     /// What it is, for a sentence.
@@ -77,6 +103,14 @@ impl Lie {
             Lie::StaleReadIndex => "a follower's read is given the index of an earlier one now and then",
             Lie::Sleepless => "members take turns without cause",
             Lie::CreditUnseen => "what a watch client gives as credit is not on record",
+            Lie::GarbledAppend => "a frame that is handed to the disk lacks its last byte",
+            Lie::GarbledMail => "a message arrives without its last byte now and then",
+            Lie::GivesUp => "a member gives up without cause",
+            Lie::LearnersRefusal => "a voter refuses what only learners refuse now and then",
+            Lie::UnseenForgery => "forged mail is not on record as forged",
+            Lie::WrongSender => "mail is in the name of another member now and then",
+            Lie::WrongReceiver => "mail is for a member that there never was now and then",
+            Lie::DeafToLoss => "a member that is told that its disk lost something goes on",
         }
     }
 
@@ -99,6 +133,14 @@ impl Lie {
             Lie::StaleReadIndex => "stale-read-index",
             Lie::Sleepless => "sleepless",
             Lie::CreditUnseen => "credit-unseen",
+            Lie::GarbledAppend => "garbled-append",
+            Lie::GarbledMail => "garbled-mail",
+            Lie::GivesUp => "gives-up",
+            Lie::LearnersRefusal => "learners-refusal",
+            Lie::UnseenForgery => "unseen-forgery",
+            Lie::WrongSender => "wrong-sender",
+            Lie::WrongReceiver => "wrong-receiver",
+            Lie::DeafToLoss => "deaf-to-loss",
         }
     }
 
@@ -106,11 +148,33 @@ impl Lie {
         Lie::ALL.into_iter().find(|lie| lie.name() == name)
     }
 
+    /// The profile whose faults show it soonest.
+    pub fn seen_in(self) -> Profile {
+        match self {
+            Lie::FlushIsNoFlush | Lie::NamesAreNotFlushed | Lie::PersistedTooEarly | Lie::ForgottenAppend => {
+                Profile::AimedCrashes
+            }
+            Lie::EarlyPromise | Lie::GrantedVote => Profile::Votes,
+            Lie::StaleReadIndex => Profile::LeaderIsolation,
+            Lie::DeafToLoss => Profile::Wipes,
+            _ => Profile::Standard,
+        }
+    }
+
     /// Whether there must be more than one member to tell it.
     pub fn needs_peers(self) -> bool {
         matches!(
             self,
-            Lie::EarlyPromise | Lie::EarlyAck | Lie::GrantedVote | Lie::TwoTruths | Lie::StaleReadIndex
+            Lie::EarlyPromise
+                | Lie::EarlyAck
+                | Lie::GrantedVote
+                | Lie::TwoTruths
+                | Lie::StaleReadIndex
+                | Lie::GarbledMail
+                | Lie::UnseenForgery
+                | Lie::WrongSender
+                | Lie::WrongReceiver
+                | Lie::DeafToLoss
         )
     }
 }

@@ -11,6 +11,7 @@ use raft::eraftpb::{Message, MessageType};
 
 use super::World;
 use crate::marks::Mark;
+use crate::plan::Lie;
 use crate::rng::{Rng, derive, mix};
 
 /// By this, in a field that raft-rs is never told anything in, the world knows its own forgeries again.
@@ -62,7 +63,7 @@ impl World {
     /// A member is given inputs: forgeries from members in the name of whom they come must be refused.
     pub(super) fn count_forged(&mut self, m: usize, inputs: &[Input]) {
         self.forged = Forged::default();
-        if self.network.plan.hostile == 0.0 {
+        if self.network.plan.hostile == 0.0 || self.plan.lie == Some(Lie::UnseenForgery) {
             return;
         }
         let process = self.machines[m].process.as_ref().expect("it takes a turn");

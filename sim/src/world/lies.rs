@@ -1,15 +1,17 @@
 //! Planted faults: what the world does wrong on purpose when a plan says so. Tests only.
 
 use bytes::Bytes;
-use holdfast_core::base::{LogIndex, Lsn};
+use holdfast_core::base::{LogIndex, Lsn, MemberId};
 use holdfast_core::boundary::Effect;
 use holdfast_core::peer::{Answer, PeerMessage};
 use holdfast_core::request::{Request, Response};
+use holdfast_core::status::Status;
 use holdfast_core::wal::{LayoutConfig, RawFrame};
 use raft::eraftpb::{Message, MessageType};
 
 use super::World;
 use super::event::Completion;
+use super::wipes::is_of_loss;
 use crate::plan::{Lie, Plan};
 
 /// How often a lie about effects is told: each so many of its kind.
@@ -69,6 +71,16 @@ impl World {
                 let told = if self.is_time() { old } else { None };
                 vec![Effect::Reply { waiter, result: Ok(told.unwrap_or(fresh)) }]
             }
+            (Lie::GivesUp, effect @ Effect::Reply { .. }) if self.is_time() => {
+                vec![effect, Effect::Halt { why: "of a planted fault".to_owned() }]
+            }
+            (Lie::LearnersRefusal, Effect::Reply { waiter, result: Ok(_) }) if self.is_time() => {
+                vec![Effect::Reply { waiter, result: Err(Status::NotSupportedForLearner) }]
+            }
+            (Lie::DeafToLoss, Effect::Halt { why }) if is_of_loss(&why) => Vec::new(),
+            (Lie::WrongReceiver, Effect::Send { message, .. }) if self.is_time() => {
+                vec![Effect::Send { to: MemberId(1), message }]
+            }
             (lie, Effect::Send { to, mut message }) => {
                 self.lie_in_mail(lie, &mut message);
                 vec![Effect::Send { to, message }]
@@ -93,6 +105,7 @@ impl World {
                 entries[last].data = Bytes::from([head, &[tail[0] ^ 1]].concat());
                 mail.set_entries(entries.into());
             }
+            (Lie::WrongSender, PeerMessage::Raft(mail)) if self.is_time() => mail.from ^= 1,
             (Lie::StaleReadIndex, PeerMessage::Answer { answer: Answer::ReadIndex(index), .. }) => {
                 let old = self.liar.old_index.replace(*index);
                 if let Some(old) = old.filter(|_| self.is_time()) {
@@ -120,6 +133,14 @@ impl World {
         };
         if is_told {
             self.complete(m, Completion::Persisted(through.0));
+        }
+    }
+
+    /// Bytes as they are handed on: without the last one, if it is time for that.
+    pub(super) fn garbled(&mut self, lie: Lie, bytes: Bytes) -> Bytes {
+        match self.plan.lie == Some(lie) && self.is_time() {
+            true => bytes.slice(..bytes.len() - 1),
+            false => bytes,
         }
     }
 

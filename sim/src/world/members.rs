@@ -5,6 +5,7 @@ use holdfast_core::boundary::Note;
 
 use super::event::Event;
 use super::machine::Machine;
+use super::wipes::is_of_loss;
 use super::{Phase, World};
 use crate::check::Seen;
 use crate::marks::Mark;
@@ -263,7 +264,7 @@ impl World {
 
     /// A member gives up: right if it was removed.
     pub(super) fn on_halt(&mut self, m: usize, why: &str) {
-        if self.machines[m].is_wiped && why.contains("counts on this member") {
+        if self.machines[m].is_wiped && is_of_loss(why) {
             return self.on_loss_noticed(m);
         }
         if !self.referee.configs.is_removed(self.ids[m]) || !why.contains("permanently removed") {

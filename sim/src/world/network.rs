@@ -12,8 +12,8 @@ use super::World;
 use super::event::Event;
 use super::seizure::{Caught, Seized};
 use crate::marks::Mark;
-use crate::plan::NetworkPlan;
 use crate::plan::step::Seizure;
+use crate::plan::{Lie, NetworkPlan};
 use crate::record::Fate;
 use crate::rng::{Rng, derive};
 
@@ -308,7 +308,8 @@ impl World {
         if !self.network.plan.passes_bytes {
             return Some(message);
         }
-        match PeerMessage::decode(message.encode()) {
+        let bytes = self.garbled(Lie::GarbledMail, message.encode());
+        match PeerMessage::decode(bytes) {
             Ok(read) if read == message => Some(read),
             other => {
                 self.fail("codec", format!("{message:?} is read as {other:?}"));

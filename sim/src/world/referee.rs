@@ -26,6 +26,7 @@ use crate::history::{Digest, Leadership, LogEntry, Moment};
 use crate::marks::Mark;
 use crate::oracle::auth::By;
 use crate::oracle::model::Decree;
+use crate::plan::Lie;
 use crate::plan::step::Behind;
 use crate::record::{Class, What};
 
@@ -152,7 +153,8 @@ impl World {
     fn tap(&mut self, m: usize, frames: &Bytes, through: u64) {
         let at = self.moment();
         let before = self.referee.taps[m].last();
-        let taken = match self.referee.taps[m].take(frames, through, &self.history.log) {
+        let frames = self.garbled(Lie::GarbledAppend, frames.clone());
+        let taken = match self.referee.taps[m].take(&frames, through, &self.history.log) {
             Ok(taken) => taken,
             Err(why) => return self.fail("append", format!("m{m}: {why}")),
         };
@@ -501,7 +503,7 @@ impl World {
     pub(super) fn check_log_matching(&mut self) {
         for a in 0..self.machines.len() {
             for b in 0..a {
-                if let Some(what) = mismatch(&self.referee.taps[a], &self.referee.taps[b]) {
+                if let Some(what) = self.referee.taps[a].mismatch(&self.referee.taps[b]) {
                     return self.fail("log_matching", format!("m{a} and m{b}: {what}"));
                 }
             }
@@ -527,18 +529,4 @@ impl World {
             self.fail("state_hash", what);
         }
     }
-}
-
-fn mismatch(a: &Tap, b: &Tap) -> Option<String> {
-    let from = a.base().0.max(b.base().0) + 1;
-    let to = a.last().min(b.last());
-    let mut must_agree = false;
-    for index in (from..=to).rev() {
-        let (mine, theirs) = (a.at(index)?, b.at(index)?);
-        must_agree |= mine.term == theirs.term;
-        if must_agree && (mine.term != theirs.term || mine.data != theirs.data) {
-            return Some(format!("entry {index} differs, terms {} and {}", mine.term, theirs.term));
-        }
-    }
-    None
 }

@@ -124,3 +124,8 @@ impl World {
         self.switch_off(m, "since its disk was lost");
     }
 }
+
+/// Whether a member gives up since it lost what others count on.
+pub(super) fn is_of_loss(why: &str) -> bool {
+    why.contains("counts on this member")
+}
