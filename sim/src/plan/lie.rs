@@ -31,7 +31,7 @@ pub enum Lie {
     GrantedVote,
     /// One follower is sent another entry than the leader has.
     TwoTruths,
-    /// A follower's read is given the index of an earlier one.
+    /// The first follower's read under a new leader is given the index of one under the leader before.
     StaleReadIndex,
     /// Members take turns without cause.
     Sleepless,
@@ -100,7 +100,9 @@ impl Lie {
             Lie::EarlyAck => "an entry is acknowledged before it is on disk",
             Lie::GrantedVote => "a refused vote arrives as a granted one",
             Lie::TwoTruths => "one follower is sent another entry than the leader has",
-            Lie::StaleReadIndex => "a follower's read is given the index of an earlier one now and then",
+            Lie::StaleReadIndex => {
+                "behind an election a follower's first read is given the index of one before"
+            }
             Lie::Sleepless => "members take turns without cause",
             Lie::CreditUnseen => "what a watch client gives as credit is not on record",
             Lie::GarbledAppend => "a frame that is handed to the disk lacks its last byte",

@@ -1,7 +1,7 @@
 //! Shrinking: from an explicit plan that breaks a check to a small one that breaks the same check.
 //!
-//! Delta debugging: runs of steps are left out, from half of them down to one at a time; then settings are
-//! made plainer and requests smaller; all of it again until nothing more goes, or the time is over. A
+//! What is done behind the moment that breaks the check goes first. Then delta debugging: runs of steps are
+//! left out, from half of them down to one at a time; then settings are made plainer and requests smaller; all of it again until nothing more goes, or the time is over. A
 //! candidate counts if it breaks the check of the same name.
 
 mod settings;
@@ -10,8 +10,8 @@ mod shapes;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::plan::Plan;
 use crate::plan::step::{Action, Ask, By, Step};
+use crate::plan::{Plan, SECOND};
 use crate::rng::derive;
 use crate::run::{STACK_BYTES, run_plan};
 
@@ -69,11 +69,12 @@ impl<'a> Shrink<'a> {
 
     /// Shrinks as far as it goes; the smallest plan. Errors: the plan does not break the check.
     pub fn run(mut self) -> Result<(Plan, u64), String> {
-        if !breaks(&self.plan, self.check) {
+        if broken_at(&self.plan, self.check).is_none() {
             return Err(format!("the plan does not break `{}`", self.check));
         }
         loop {
             let before = format!("{:?}", self.plan);
+            self.leave_out_the_rest();
             self.leave_out_steps();
             self.try_each(settings::plainer);
             self.try_each(shapes::smaller);
@@ -85,6 +86,19 @@ impl<'a> Shrink<'a> {
 
     fn is_late(&self) -> bool {
         Instant::now() >= self.until
+    }
+
+    /// Ends the storm at the moment that breaks the check, or a little later.
+    fn leave_out_the_rest(&mut self) {
+        let Some(at_ns) = broken_at(&self.plan, self.check) else { return };
+        let ends = [0, SECOND / 10, SECOND, 5 * SECOND].map(|more_ns| at_ns + more_ns);
+        let shorter = ends.into_iter().filter_map(|end_ns| settings::ended_at(&self.plan, end_ns));
+        let shorter: Vec<Plan> = shorter.collect();
+        for candidates in shorter.chunks(self.jobs.max(1)) {
+            if self.first_that_breaks(candidates.to_vec()).is_some() {
+                return;
+            }
+        }
     }
 
     /// Leaves out runs of steps, ever shorter ones.
@@ -148,13 +162,15 @@ fn smallest_seed(plan: Plan, check: &str, seeds: u64) -> Option<Plan> {
     let seed = plan.seed;
     (0..seeds).find_map(|n| {
         let candidate = Plan { seed: if n == 0 { seed } else { derive(seed, n) }, ..plan.clone() };
-        breaks(&candidate, check).then_some(candidate)
+        broken_at(&candidate, check).map(|_| candidate)
     })
 }
 
-/// Whether a run of the plan breaks a check of this name.
-pub fn breaks(plan: &Plan, check: &str) -> bool {
-    run_plan(plan.clone(), false).0.is_err_and(|failure| failure.violation.check == check)
+/// The moment at which a run of the plan breaks a check of this name.
+/// Unit: nanoseconds of virtual time.
+pub fn broken_at(plan: &Plan, check: &str) -> Option<u64> {
+    let violation = run_plan(plan.clone(), false).0.err()?.violation;
+    (violation.check == check).then_some(violation.at.at_ns)
 }
 
 /// The plan without some steps, and without what refers to them.

@@ -4,7 +4,7 @@ use holdfast_core::boundary::Limits;
 
 use super::drop_orphans;
 use crate::disk::DiskFaults;
-use crate::plan::step::{Action, Group, When, Who};
+use crate::plan::step::{Action, Group, Step, When, Who};
 use crate::plan::{Plan, SECOND};
 
 /// Candidates with one setting each made plainer; those that change nothing are left out.
@@ -102,6 +102,20 @@ fn renumber(action: &mut Action, number: &dyn Fn(usize) -> Option<usize>) -> boo
         Action::Ask { to, .. } | Action::Open { to, .. } => is_there(to),
         _ => true,
     }
+}
+
+/// The plan whose storm ends at a moment, if that leaves out anything.
+pub fn ended_at(plan: &Plan, end_ns: u64) -> Option<Plan> {
+    let [steps @ .., last] = &plan.script[..] else { return None };
+    let is_early = |step: &&Step| !matches!(step.when, When::At(at_ns) if at_ns > end_ns);
+    let mut script: Vec<Step> = steps.iter().filter(is_early).cloned().collect();
+    if last.action != Action::Wait || script.len() == steps.len() {
+        return None;
+    }
+    script.push(Step { when: When::At(end_ns), ..last.clone() });
+    let mut plan = Plan { script, storm_ns: plan.storm_ns.min(end_ns), ..plan.clone() };
+    drop_orphans(&mut plan);
+    Some(plan)
 }
 
 /// The storm ends soon after the last thing that is done in it.

@@ -23,8 +23,8 @@ pub struct Liar {
     told: u64,
     /// An answer to a range of everything at the newest revision.
     old_answer: Option<Response>,
-    /// An index that a read was once given.
-    old_index: Option<LogIndex>,
+    /// The index that the last read was given, and how many had led until then.
+    old_index: Option<(LogIndex, u64)>,
 }
 
 /// Puts a lie that is a property of disk, clock or layout into the plan.
@@ -107,9 +107,10 @@ impl World {
             }
             (Lie::WrongSender, PeerMessage::Raft(mail)) if self.is_time() => mail.from ^= 1,
             (Lie::StaleReadIndex, PeerMessage::Answer { answer: Answer::ReadIndex(index), .. }) => {
-                let old = self.liar.old_index.replace(*index);
-                if let Some(old) = old.filter(|_| self.is_time()) {
-                    *index = old.min(*index);
+                let leaders = self.counts.leaders;
+                match self.liar.old_index.replace((*index, leaders)) {
+                    Some((old, before)) if before < leaders => *index = old.min(*index),
+                    _ => {}
                 }
             }
             _ => {}
