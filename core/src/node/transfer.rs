@@ -127,13 +127,8 @@ impl Node {
         if next > run.acknowledged {
             transfer.silent_ticks = 0;
         }
-        while run.acknowledged < next
-            && let Some(piece) = run.window.pop_front()
-        {
-            run.acknowledged = piece.number + 1;
-            if piece.last.is_some() {
-                return self.end_transfer(from, true);
-            }
+        if run.acknowledge(next) {
+            self.end_transfer(from, true);
         }
     }
 
@@ -204,6 +199,21 @@ impl Run {
         message
     }
 
+    /// The receiver has everything before piece `next`; whether that is all.
+    fn acknowledge(&mut self, next: u64) -> bool {
+        while self.acknowledged < next
+            && let Some(piece) = self.window.pop_front()
+        {
+            self.acknowledged = piece.number + 1;
+            if piece.last.is_some() {
+                return true;
+            }
+        }
+        // What was to go out again may be what is acknowledged.
+        self.unsent = self.unsent.min(self.window.len());
+        false
+    }
+
     fn send(&mut self, to: MemberId, effects: &mut Vec<Effect>) {
         let first = self.window.len() - self.unsent;
         effects.extend(
@@ -212,5 +222,38 @@ impl Run {
                 .map(|piece| Effect::Send { to, message: PeerMessage::SnapshotPiece(piece.clone()) }),
         );
         self.unsent = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::State;
+    use crate::wal::Identity;
+
+    #[test]
+    fn a_piece_that_is_to_go_out_again_may_be_acknowledged_before_it_does() {
+        let identity = Identity { cluster_id: crate::base::ClusterId(1), member_id: MemberId(2) };
+        let mut run = Run::begin(&State::new(), identity, Default::default());
+        let piece = |number| SnapshotPiece {
+            transfer: 1,
+            number,
+            index: LogIndex(1),
+            bytes: Default::default(),
+            last: None,
+        };
+        run.window = (0..2).map(piece).collect();
+        run.unsent = 2;
+        assert!(!run.acknowledge(1));
+        let mut effects = Vec::new();
+        run.send(MemberId(2), &mut effects);
+        let sent: Vec<u64> = effects
+            .iter()
+            .map(|effect| match effect {
+                Effect::Send { message: PeerMessage::SnapshotPiece(piece), .. } => piece.number,
+                other => panic!("a piece was due: {other:?}"),
+            })
+            .collect();
+        assert_eq!(sent, [1]);
     }
 }
