@@ -15,7 +15,7 @@ use crate::conf::ConfCommand;
 use crate::permit;
 use crate::raft::{Committed, Payload};
 use crate::request::{Alarm, AuthAnswer, Request, Response, Secret};
-use crate::state::State;
+use crate::state::{STATE_IS_NEWER, State};
 use crate::status::Status;
 use crate::txn::{RevokeRun, TxnRun, has_put};
 
@@ -51,6 +51,8 @@ pub enum Change {
     Published {
         member: MemberId,
     },
+    /// State is of this version.
+    Version(u32),
     /// What tokens there are has changed.
     Auth(AuthEvent),
 }
@@ -63,8 +65,9 @@ pub struct Unreadable {
 }
 
 /// Applies entries one by one; holds the one that is not finished.
-#[derive(Default)]
 pub struct Applier {
+    /// Newest version of State that this program knows. No entry is applied in another way for it.
+    version_max: u32,
     current: Option<Current>,
 }
 
@@ -82,6 +85,16 @@ enum Run {
 }
 
 impl Applier {
+    /// Of a program that knows State up to this version.
+    pub fn new(version_max: u32) -> Applier {
+        Applier { version_max, current: None }
+    }
+
+    /// Forgets an entry that is half done: State is replaced.
+    pub fn reset(&mut self) {
+        self.current = None;
+    }
+
     /// Whether an entry is half done: its revision is open.
     pub fn is_busy(&self) -> bool {
         self.current.is_some()
@@ -135,6 +148,11 @@ impl Applier {
             }
             Payload::Command(bytes) => Command::decode(bytes).map_err(unreadable)?,
         };
+        if let Action::StateVersionSet { version } = command.action
+            && version > self.version_max
+        {
+            return Err(Unreadable { index, why: STATE_IS_NEWER });
+        }
         let id = command.header.id;
         if !state.seen.admit(id) {
             return Ok(without_answer(Change::None));
@@ -198,7 +216,7 @@ fn check_alarms(state: &State, action: &Action) -> Result<(), Status> {
         | Action::LeaseExpire { .. } => (false, true),
         // etcd lets it pass all alarms, and who renews must be answered.
         Action::LeaseCheckpoint { .. } => (false, false),
-        Action::Alarm { .. } | Action::Publish { .. } => (false, false),
+        Action::Alarm { .. } | Action::Publish { .. } | Action::StateVersionSet { .. } => (false, false),
         Action::Auth(_) | Action::Authenticate { .. } => (false, false),
     };
     if writes && state.has_alarm(Alarm::Corrupt) {
@@ -240,6 +258,12 @@ fn apply_small(state: &mut State, index: LogIndex, action: Action) -> (Result<Re
         Action::Publish { member, name, client_urls } => {
             state.members.publish(member, name, client_urls);
             (Ok(Response::MemberList { header, members: Vec::new() }), Change::Published { member })
+        }
+        Action::StateVersionSet { version } => {
+            let is_raised = version > state.version;
+            state.version = state.version.max(version);
+            let change = if is_raised { Change::Version(version) } else { Change::None };
+            (Ok(Response::MemberList { header, members: Vec::new() }), change)
         }
         Action::Auth(change) => apply_auth(state, change),
         Action::Authenticate { user, token_prefix } => {

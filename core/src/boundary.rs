@@ -213,6 +213,10 @@ pub enum Note {
     SnapshotInstalled {
         index: LogIndex,
     },
+    /// What entries do is of this version from here on.
+    StateVersion {
+        version: u32,
+    },
     /// This member is no part of the cluster any more; it ends in a moment.
     Removed,
 }

@@ -81,6 +81,10 @@ pub enum Action {
         name: String,
         client_urls: Vec<String>,
     },
+    /// Every member knows this version of State: from here on apply is of it. Never goes back.
+    StateVersionSet {
+        version: u32,
+    },
     Auth(AuthChange),
     /// A login whose password was right at the header's auth revision: `user` gets a token that begins so
     /// (AUTH-11, AUTH-12). The header names nobody.
@@ -112,7 +116,8 @@ mod kind {
     pub const LEASE_CHECKPOINT: u8 = 7;
     pub const ALARM: u8 = 8;
     pub const PUBLISH: u8 = 9;
-    // 10 ClusterVersionSet, 11 DowngradeInfoSet, 12 StateVersionSet
+    // 10 ClusterVersionSet, 11 DowngradeInfoSet
+    pub const STATE_VERSION_SET: u8 = 12;
     pub const AUTHENTICATE: u8 = 13;
     // 14 to 29 are `AuthChange`'s; among them 18 UserGet, 22 UserList, 25 RoleGet, 28 RoleList, 29 AuthStatus
     /// Not LEASE_REVOKE, as etcd has it: the end that a clock brings is judged otherwise than a client's wish.
@@ -134,6 +139,17 @@ impl Command {
         encode_header(&mut e, &self.header);
         encode_action(&mut e, &self.action);
         buffer.freeze()
+    }
+
+    /// The version that an entry raises State to, if that is what it does; looks at no other entry's body.
+    pub fn state_version_of(bytes: &Bytes) -> Option<u32> {
+        if bytes.get(1) != Some(&kind::STATE_VERSION_SET) {
+            return None;
+        }
+        match Command::decode(bytes.clone()).ok()?.action {
+            Action::StateVersionSet { version } => Some(version),
+            _ => None,
+        }
     }
 
     /// Values are slices of `bytes`. An unknown format or kind is an error: never skipped.
@@ -163,6 +179,7 @@ impl Action {
             Action::LeaseCheckpoint { .. } => kind::LEASE_CHECKPOINT,
             Action::Alarm { .. } => kind::ALARM,
             Action::Publish { .. } => kind::PUBLISH,
+            Action::StateVersionSet { .. } => kind::STATE_VERSION_SET,
             Action::Auth(change) => change.kind(),
             Action::Authenticate { .. } => kind::AUTHENTICATE,
         }
@@ -210,6 +227,9 @@ fn encode_action(e: &mut Encoder<'_>, action: &Action) {
         Action::Publish { member, name, client_urls } => {
             e.u64(member.0).str(name).strs(client_urls);
         }
+        Action::StateVersionSet { version } => {
+            e.u32(*version);
+        }
         Action::Auth(change) => change.encode(e),
         Action::Authenticate { user, token_prefix } => {
             e.str(user).bytes(&token_prefix.0);
@@ -243,6 +263,7 @@ fn decode_action(kind: u8, d: &mut Decoder) -> Result<Action, DecodeError> {
         kind::PUBLISH => {
             Action::Publish { member: MemberId(d.u64()?), name: d.string()?, client_urls: d.strings()? }
         }
+        kind::STATE_VERSION_SET => Action::StateVersionSet { version: d.u32()? },
         kind::AUTHENTICATE => Action::Authenticate { user: d.string()?, token_prefix: Secret(d.bytes()?) },
         kind => {
             let change = AuthChange::decode(kind, d)?;

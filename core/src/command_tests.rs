@@ -55,6 +55,7 @@ fn samples() -> Vec<Command> {
             ],
         },
         Action::Alarm { activate: true, member: MemberId(3), alarm: Alarm::Corrupt },
+        Action::StateVersionSet { version: 2 },
         Action::Publish { member: MemberId(3), name: "n".into(), client_urls: vec!["http://a:1".into()] },
     ];
     let actions = actions.into_iter().chain(auth_samples());

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::disk::DiskOp;
 use crate::recover::{Listed, RecoverError, Recovered};
+use crate::state::STATE_VERSION;
 
 /// Files by path; performs what is planned at once and for good.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +45,7 @@ impl MemoryDisk {
             .iter()
             .map(|(path, bytes)| Listed { path: path.clone(), len: bytes.len() as u64 })
             .collect();
-        Recovered::read(&listing, |path, offset, len| {
+        Recovered::read(&listing, STATE_VERSION, |path, offset, len| {
             let bytes = self.0.get(path).ok_or("no such file")?;
             Ok(Bytes::copy_from_slice(&bytes[offset as usize..(offset + len) as usize]))
         })

@@ -40,6 +40,7 @@ mod peers;
 mod proposals;
 mod publish;
 mod transfer;
+mod versions;
 
 pub use figures::{Gauges, Queues, Standing};
 pub use open::{Boot, BootError, Config, Start};

@@ -40,6 +40,8 @@ pub enum PeerMessage {
     /// Says that the sender is there: followers have nothing else to tell each other, and who may change the
     /// membership depends on whom one can reach (CL-4).
     Ping,
+    /// Says to a leader which version of State the sender's program knows at most.
+    Knows { state_version: u32 },
     /// The receiver has pieces of transfer `transfer` up to, not including, `next`.
     SnapshotAck { transfer: u64, next: u64 },
 }
@@ -180,6 +182,9 @@ impl PeerMessage {
             PeerMessage::Ping => {
                 e.u8(kind::PING);
             }
+            PeerMessage::Knows { state_version } => {
+                e.u8(kind::KNOWS).u32(*state_version);
+            }
             PeerMessage::SnapshotAck { transfer, next } => {
                 e.u8(kind::SNAPSHOT_ACK).u64(*transfer).u64(*next);
             }
@@ -219,6 +224,7 @@ impl PeerMessage {
                 },
             }),
             kind::PING => PeerMessage::Ping,
+            kind::KNOWS => PeerMessage::Knows { state_version: d.u32()? },
             kind::SNAPSHOT_ACK => PeerMessage::SnapshotAck { transfer: d.u64()?, next: d.u64()? },
             _ => return Err(DecodeError("unknown kind of peer message")),
         };
@@ -236,6 +242,7 @@ mod kind {
     pub const SNAPSHOT_PIECE: u8 = 5;
     pub const SNAPSHOT_ACK: u8 = 6;
     pub const PING: u8 = 7;
+    pub const KNOWS: u8 = 8;
 }
 
 fn decode_proposal(d: &mut Decoder) -> Result<Proposal, DecodeError> {

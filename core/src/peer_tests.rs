@@ -40,6 +40,7 @@ fn draw(rng: &mut ChaCha8Rng) -> PeerMessage {
     let (epoch, number) = (rng.random(), rng.random());
     let (id, keys) = (LeaseId(rng.random()), rng.random());
     match rng.random_range(0..7) {
+        6 if keys => PeerMessage::Knows { state_version: rng.random() },
         6 => PeerMessage::Ping,
         0 => PeerMessage::Raft(Box::new(draw_raft(rng))),
         1 => PeerMessage::Forward {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::base::{LogIndex, Term};
 use crate::checkpoint::{self, Checkpoints, Fault, Header, Reader};
 use crate::snapshot::Restorer;
-use crate::state::State;
+use crate::state::{STATE_IS_NEWER, State};
 use crate::wal::{self, Damage, Dropped, Identity, Layout, LayoutConfig, Replay, Replayed, Resume};
 
 /// Bytes of a checkpoint read at a time.
@@ -59,6 +59,10 @@ pub enum RecoverError<E> {
         path: String,
         fault: Fault,
     },
+    /// A checkpoint of a cluster that a later release has taken further.
+    NewerState {
+        path: String,
+    },
     /// Checkpoints without any log.
     NoLog {
         path: String,
@@ -80,6 +84,7 @@ impl<E: fmt::Display> fmt::Display for RecoverError<E> {
             RecoverError::Checkpoint { path, fault } => {
                 write!(f, "{path}: {fault}; no other checkpoint verifies and the log starts behind it")
             }
+            RecoverError::NewerState { path } => write!(f, "{path}: {STATE_IS_NEWER}"),
             RecoverError::NoLog { path } => write!(f, "{path} is there, but no log"),
             RecoverError::Identity { path, expected, found } => write!(
                 f,
@@ -93,9 +98,11 @@ impl<E: fmt::Display> fmt::Display for RecoverError<E> {
 impl<E: fmt::Debug + fmt::Display> std::error::Error for RecoverError<E> {}
 
 impl Recovered {
-    /// Reads what `listing` names. `read(path, offset, len)` gives exactly these bytes.
+    /// Reads what `listing` names, for a program that knows State up to `version_max`. `read(path, offset, len)`
+    /// gives exactly these bytes.
     pub fn read<E>(
         listing: &[Listed],
+        version_max: u32,
         mut read: impl FnMut(&str, u64, u64) -> Result<Bytes, E>,
     ) -> Result<Recovered, RecoverError<E>> {
         let mut files = Files::sort(listing).map_err(|path| RecoverError::UnknownFile { path })?;
@@ -110,7 +117,7 @@ impl Recovered {
         }
         let (mut newest, mut skipped) = (None, Vec::new());
         for (index, file) in files.checkpoints.iter().rev() {
-            match read_checkpoint(file, &mut read)? {
+            match read_checkpoint(file, version_max, &mut read)? {
                 Ok((header, state)) => {
                     newest = Some((file.path.clone(), header, state));
                     break;
@@ -169,10 +176,11 @@ pub fn layout(identity: Identity, config: LayoutConfig, found: Option<&Found>) -
 /// `Ok(Err(_))`: this file is not a whole checkpoint.
 fn read_checkpoint<E>(
     file: &Listed,
+    version_max: u32,
     read: &mut impl FnMut(&str, u64, u64) -> Result<Bytes, E>,
 ) -> Result<Result<(Header, State), Fault>, RecoverError<E>> {
     let mut reader = Reader::new();
-    let mut restorer = Restorer::default();
+    let mut restorer = Restorer::new(version_max);
     let mut offset = 0;
     while offset < file.len {
         let len = PIECE_BYTES.min(file.len - offset);
@@ -180,8 +188,13 @@ fn read_checkpoint<E>(
             .map_err(|error| RecoverError::Read { path: file.path.clone(), error })?;
         let mut restore =
             |record: checkpoint::Record| restorer.record(record.kind, record.bytes).map_err(|e| e.0);
-        if let Err(fault) = reader.feed(&bytes, &mut restore) {
-            return Ok(Err(fault));
+        match reader.feed(&bytes, &mut restore) {
+            Ok(()) => {}
+            // Not damaged: an older one must not stand in for it.
+            Err(Fault::Content { what: STATE_IS_NEWER, .. }) => {
+                return Err(RecoverError::NewerState { path: file.path.clone() });
+            }
+            Err(fault) => return Ok(Err(fault)),
         }
         offset += len;
     }

@@ -18,7 +18,7 @@ use crate::lease::Granted;
 use crate::mvcc::{Mvcc, Record, Resume};
 use crate::peer::{decode_member, encode_member};
 use crate::seen::Seen;
-use crate::state::{STATE_VERSION, State};
+use crate::state::{STATE_IS_NEWER, State};
 use crate::wal::Identity;
 
 /// Kinds of records in a checkpoint.
@@ -162,20 +162,26 @@ fn encode_record(record: &Record, buffer: &mut BytesMut) {
 }
 
 /// Builds State from the records of a checkpoint, in their order.
-#[derive(Default)]
 pub struct Restorer {
+    /// Newest version of State that this program knows.
+    version_max: u32,
     state: Option<State>,
     /// The key of the record before: revisions of one key often follow each other.
     last: Option<(i64, u32)>,
 }
 
 impl Restorer {
+    /// Of a program that knows State up to this version.
+    pub fn new(version_max: u32) -> Restorer {
+        Restorer { version_max, state: None, last: None }
+    }
+
     /// Takes one record. Errors: bytes that no writer of ours made; they passed a checksum, so the
     /// format is newer or the writer was wrong.
     pub fn record(&mut self, kind: u8, bytes: Bytes) -> Result<(), DecodeError> {
         let mut d = Decoder(bytes);
         match (kind, &mut self.state) {
-            (kind::META, state @ None) => *state = Some(decode_meta(&mut d)?),
+            (kind::META, state @ None) => *state = Some(decode_meta(&mut d, self.version_max)?),
             (kind::MEMBERS, Some(state)) => decode_members(&mut d, state)?,
             (kind::AUTH, Some(state)) => state.auth = decode_auth(&mut d)?,
             (kind::LEASES | kind::LEASES_WITHOUT_GRANT, Some(state)) => {
@@ -256,10 +262,10 @@ impl Attaching {
     }
 }
 
-fn decode_meta(d: &mut Decoder) -> Result<State, DecodeError> {
+fn decode_meta(d: &mut Decoder, version_max: u32) -> Result<State, DecodeError> {
     let version = d.u32()?;
-    if version > STATE_VERSION {
-        return Err(DecodeError("the state's version is newer than this program"));
+    if version > version_max {
+        return Err(DecodeError(STATE_IS_NEWER));
     }
     let mut state = State::new();
     state.version = version;

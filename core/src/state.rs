@@ -12,8 +12,18 @@ use crate::mvcc::{HashRun, Mvcc};
 use crate::request::{Alarm, Header};
 use crate::seen::Seen;
 
-/// Version of what apply does (design: apply is versioned); raised only by a command.
-pub const STATE_VERSION: u32 = 1;
+/// Newest version of what apply does that this program knows. What entries do depends on the version in State, never on
+/// the program: a command raises it when every member has said that it knows the next one.
+///
+/// 1: what a new cluster begins with. 2: the version itself is raised through the log.
+pub const STATE_VERSION: u32 = 2;
+
+/// The version before any entry.
+const FIRST_STATE_VERSION: u32 = 1;
+
+/// Why a member cannot go on with what others have decided.
+pub const STATE_IS_NEWER: &str =
+    "the cluster's state is of a later version than this program knows: start a later release";
 
 /// The replicated state machine.
 pub struct State {
@@ -42,7 +52,7 @@ impl State {
             seen: Seen::default(),
             applied: LogIndex(0),
             applied_term: Term(0),
-            version: STATE_VERSION,
+            version: FIRST_STATE_VERSION,
         }
     }
 

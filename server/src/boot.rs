@@ -14,6 +14,7 @@ use holdfast_core::members::Bootstrap;
 use holdfast_core::node::{Boot, BootError, Config, Node, Start};
 use holdfast_core::recover::{self, Found, RecoverError, Recovered};
 use holdfast_core::request::Member;
+use holdfast_core::state::STATE_VERSION;
 use holdfast_core::wal::{Identity, Layout, LayoutConfig};
 use thiserror::Error;
 use tracing::{info, warn};
@@ -54,7 +55,8 @@ pub async fn open<D: Disk>(
     seed: u64,
 ) -> Result<Opened, StartError> {
     let listing = disk.list().map_err(StartError::List)?;
-    let recovered = Recovered::read(&listing, |path, offset, len| disk.read(path, offset, len));
+    let recovered =
+        Recovered::read(&listing, STATE_VERSION, |path, offset, len| disk.read(path, offset, len));
     let Recovered { found, checkpoints } = recovered.map_err(StartError::Recover)?;
     let layout_of = |identity, found| recover::layout(identity, LayoutConfig::default(), found);
     let (identity, layout, boot, known) = match found {
@@ -153,6 +155,7 @@ fn node_config(config: &ServerConfig, limits: Limits, identity: Identity) -> Con
         watch_progress_ns: nanos(config.watch_progress_notify_interval),
         lease_checkpoint_ns: config.lease_checkpoint.then_some(lease::CHECKPOINT_INTERVAL_NS),
         auth_token_ttl_ns: nanos(config.auth_token_ttl),
+        state_version_max: STATE_VERSION,
         admit: holdfast_core::admit::AdmitConfig {
             limits: RequestLimits { txn_ops_max: u32::try_from(config.max_txn_ops).unwrap_or(u32::MAX) },
             request_bytes_max: usize::try_from(config.max_request_bytes).unwrap_or(usize::MAX),

@@ -58,6 +58,12 @@ pub fn write(note: &Note, metrics: &Metrics, identity: &Identity) {
             "cluster-id" = format!("{:x}", identity.cluster_id),
             "published local member to cluster through raft"
         ),
+        Note::StateVersion { version } => info!(
+            "local-member-id" = format!("{id:x}"),
+            "cluster-id" = format!("{:x}", identity.cluster_id),
+            "state-version" = version,
+            "updated the version of the cluster's state"
+        ),
         Note::Compacted { revision } => info!("compact-revision" = revision, "finished scheduled compaction"),
         Note::CheckpointWritten { index } => info!("snapshot-index" = index.0, "saved snapshot"),
         Note::CheckpointFailed { index } => {

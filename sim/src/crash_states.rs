@@ -16,7 +16,7 @@ use holdfast_core::checkpoint::Checkpoints;
 use holdfast_core::disk::DiskOp;
 use holdfast_core::recover::{self, Listed, RecoverError, Recovered};
 use holdfast_core::snapshot::SnapshotRun;
-use holdfast_core::state::State;
+use holdfast_core::state::{STATE_VERSION, State};
 use holdfast_core::wal::{
     Entry, EntryKind, Frame, FrameKind, FrameWriter, HardState, Identity, Layout, LayoutConfig,
 };
@@ -354,7 +354,7 @@ fn recover_disk(disk: &SimDisk) -> Result<Recovered, RecoverError<String>> {
     let listing: Vec<Listed> =
         names.into_iter().map(|path| Listed { len: disk.length(&path).unwrap_or(0), path }).collect();
     let mut cached: Option<(String, Bytes)> = None;
-    Recovered::read(&listing, |path, offset, len| {
+    Recovered::read(&listing, STATE_VERSION, |path, offset, len| {
         if cached.as_ref().is_none_or(|(name, _)| name != path) {
             let bytes = disk.read(path).ok_or_else(|| "no such file".to_owned())?;
             cached = Some((path.to_owned(), Bytes::from(bytes)));

@@ -110,9 +110,19 @@ struct File {
 /// A change of a directory that only the cache knows.
 #[derive(Clone, Debug)]
 enum NameChange {
-    Bind { name: String, file: u64 },
-    Rename { from: String, to: String },
-    Unbind { name: String },
+    Bind {
+        name: String,
+        file: u64,
+    },
+    /// Of a file, whoever else has the name by the time.
+    Rename {
+        from: String,
+        to: String,
+        file: u64,
+    },
+    Unbind {
+        name: String,
+    },
 }
 
 /// What a flush in progress covers.
@@ -337,7 +347,7 @@ impl SimDisk {
     pub fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
         let file = self.names.remove(from).ok_or(DiskError::NotFound)?;
         self.names.insert(to.to_owned(), file);
-        self.pending.push(NameChange::Rename { from: from.to_owned(), to: to.to_owned() });
+        self.pending.push(NameChange::Rename { from: from.to_owned(), to: to.to_owned(), file });
         self.forget_unnamed();
         Ok(())
     }
@@ -434,8 +444,8 @@ impl SimDisk {
     fn forget_unnamed(&mut self) {
         let mut named: Vec<u64> = self.names.values().chain(self.durable_names.values()).copied().collect();
         named.extend(self.pending.iter().filter_map(|change| match change {
-            NameChange::Bind { file, .. } => Some(*file),
-            _ => None,
+            NameChange::Bind { file, .. } | NameChange::Rename { file, .. } => Some(*file),
+            NameChange::Unbind { .. } => None,
         }));
         named.sort_unstable();
         let mut freed = 0;
@@ -547,10 +557,11 @@ impl NameChange {
             NameChange::Unbind { name } => {
                 names.remove(&name);
             }
-            NameChange::Rename { from, to } => {
-                if let Some(file) = names.remove(&from) {
-                    names.insert(to, file);
+            NameChange::Rename { from, to, file } => {
+                if names.get(&from) == Some(&file) {
+                    names.remove(&from);
                 }
+                names.insert(to, file);
             }
         }
     }

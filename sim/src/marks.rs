@@ -142,6 +142,12 @@ marks! {
     WipedMemberRefused,
     /// A member without its disk was removed.
     WipedMemberRemoved,
+    /// The version of State was raised in a cluster of which some began with the release before.
+    StateVersionRaised,
+    /// The program of a member became one of the release before, and went on.
+    ReleaseTakenBack,
+    /// A program of the release before did not go on with what later ones had decided.
+    EarlierReleaseRefused,
     /// The leader's machine was suspended, and its clock with it.
     LeaderSuspended,
     /// An entry deleted a thousand keys at once.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use holdfast_core::apply::Applier;
 use holdfast_core::base::{LogIndex, Term};
 use holdfast_core::raft::Committed;
-use holdfast_core::state::State;
+use holdfast_core::state::{STATE_VERSION, State};
 
 use crate::check::Violation;
 use crate::history::History;
@@ -20,7 +20,7 @@ pub fn check_digests(history: &History, seed: u64) -> Result<u64, Violation> {
     }
     let mut rng = Rng::named(seed, "replay");
     let mut state = State::new();
-    let mut applier = Applier::default();
+    let mut applier = Applier::new(STATE_VERSION);
     let mut queue: VecDeque<Committed> = (1..)
         .zip(&history.log)
         .map(|(index, entry)| Committed {

@@ -36,7 +36,7 @@ enum Canary {
 }
 
 /// Checks outside of the black-box checker; its own are `CHECKS`, and fire below.
-const TABLE: [(&str, Canary); 38] = [
+const TABLE: [(&str, Canary); 39] = [
     ("append", Canary::Lie(Lie::GarbledAppend)),
     ("assert", Canary::Nothing("any panic of the core")),
     ("busy", Canary::Lie(Lie::Sleepless)),
@@ -72,6 +72,7 @@ const TABLE: [(&str, Canary); 38] = [
     ("state_hash", Canary::Corruption),
     ("state_machine", Canary::Lie(Lie::TwoTruths)),
     ("strict", Canary::Corruption),
+    ("version", Canary::Lie(Lie::Boast)),
     ("watch", Canary::Corruption),
     ("wiped", Canary::Lie(Lie::DeafToLoss)),
     ("write", Canary::Corruption),

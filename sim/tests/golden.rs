@@ -18,6 +18,7 @@ use holdfast_core::request::{
     Alarm, CompactRequest, Compare, CompareUnion, Credentials, DeleteRangeRequest, LeaseGrantRequest,
     PutRequest, RangeRequest, Request, RequestOp, TxnRequest,
 };
+use holdfast_core::state::STATE_VERSION;
 use holdfast_core::wal::{Identity, Layout, LayoutConfig};
 use holdfast_sim::disk::{DiskFaults, SimDisk};
 
@@ -47,6 +48,7 @@ fn open(recovered: Recovered) -> (Node, Layout, Checkpoints) {
         watch_progress_ns: 600_000_000_000,
         lease_checkpoint_ns: None,
         auth_token_ttl_ns: 300_000_000_000,
+        state_version_max: STATE_VERSION,
         admit: AdmitConfig {
             limits: RequestLimits::default(),
             request_bytes_max: 1_572_864,
@@ -161,7 +163,7 @@ fn write(directory: &Path) {
 }
 
 fn recover_from(list: &dyn Fn() -> Vec<Listed>, read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Recovered {
-    Recovered::read(&list(), |path, offset, len| {
+    Recovered::read(&list(), STATE_VERSION, |path, offset, len| {
         let bytes = read(path).ok_or("no such file")?;
         Ok::<_, &str>(Bytes::copy_from_slice(&bytes[offset as usize..(offset + len) as usize]))
     })

@@ -10,7 +10,7 @@ use crate::request::Response;
 use crate::status::Status;
 
 /// Ticks between two pings; a connection that loses one is not silent for an election timeout.
-const PING_TICKS: u64 = 3;
+pub(super) const PING_TICKS: u64 = 3;
 
 /// The part of an election timeout in which mail of a member that is gone may still arrive.
 const LATE_PART: u64 = 10;
@@ -26,7 +26,11 @@ pub(super) struct Cluster {
     leader_since: Instant,
     /// Callers that wait until leadership is handed to somebody.
     moving: Vec<Moving>,
-    ticks: u64,
+    pub ticks: u64,
+    /// What programs of the other members know, as they said last, and when.
+    pub knows: BTreeMap<MemberId, (u32, Instant)>,
+    /// When a later version of State was proposed last.
+    pub raised_at: Option<Instant>,
     /// Since when this member has applied its own removal.
     pub removed_at: Option<Instant>,
 }
@@ -77,6 +81,7 @@ impl Cluster {
     pub fn forget(&mut self, member: MemberId) {
         self.heard.remove(&member);
         self.lost.remove(&member);
+        self.knows.remove(&member);
     }
 }
 

@@ -104,6 +104,7 @@ impl Cluster {
             pre_vote: true,
             lease_checkpoint_ns: None,
             auth_token_ttl_ns: 300_000_000_000,
+            state_version_max: crate::state::STATE_VERSION,
             watch_progress_ns: 600_000_000_000,
             admit: AdmitConfig {
                 limits: RequestLimits::default(),

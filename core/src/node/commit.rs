@@ -56,6 +56,7 @@ impl Node {
             Change::Checkpointed { items } => self.deadlines.on_checkpoint(id.counter, &items, now),
             Change::Published { member } if member == self.id => self.on_published(effects),
             Change::Published { .. } => {}
+            Change::Version(version) => effects.push(Effect::Note(Note::StateVersion { version })),
             Change::Auth(event) => self.identities.on_event(event, index, now),
         }
         self.db_size_bytes = self.db_size_bytes.max(self.state.kv.bytes());

@@ -15,11 +15,11 @@ use super::checkpointing::Writing;
 use super::transfer::NOT_WANTED;
 use crate::base::{LogIndex, MemberId, Term};
 use crate::boundary::{CheckpointStep, Effect, Note};
-use crate::checkpoint::{Header, Reader, Record};
+use crate::checkpoint::{Fault, Header, Reader, Record};
 use crate::conf::conf_state;
 use crate::peer::{PeerMessage, SnapshotPiece};
 use crate::snapshot::{Attaching, Restorer};
-use crate::state::State;
+use crate::state::{STATE_IS_NEWER, State};
 use crate::wal::Identity;
 
 /// Pieces that may wait for the disk; the sender has no more than this under way.
@@ -58,14 +58,14 @@ enum Stage {
 }
 
 impl Incoming {
-    fn begin(from: MemberId, piece: &SnapshotPiece) -> Incoming {
+    fn begin(from: MemberId, piece: &SnapshotPiece, version_max: u32) -> Incoming {
         Incoming {
             from,
             transfer: piece.transfer,
             index: piece.index,
             next: 0,
             waiting: VecDeque::new(),
-            stage: Stage::Reading(Box::new((Reader::new(), Restorer::default()))),
+            stage: Stage::Reading(Box::new((Reader::new(), Restorer::new(version_max)))),
             announcement: None,
             acknowledge: false,
             is_ending: false,
@@ -82,7 +82,10 @@ impl Incoming {
         let Stage::Reading(reading) = &mut self.stage else { return Err("pieces behind the last one") };
         let (reader, restorer) = &mut **reading;
         let mut restore = |record: Record| restorer.record(record.kind, record.bytes).map_err(|e| e.0);
-        reader.feed(&piece.bytes, &mut restore).map_err(|_| "a piece is damaged")?;
+        reader.feed(&piece.bytes, &mut restore).map_err(|fault| match fault {
+            Fault::Content { what: STATE_IS_NEWER, .. } => STATE_IS_NEWER,
+            _ => "a piece is damaged",
+        })?;
         let is_last = piece.last.is_some();
         self.waiting.push_back(Piece { bytes: piece.bytes, is_first: piece.number == 0, is_last });
         self.next += 1;
@@ -177,7 +180,7 @@ impl Node {
                 return;
             }
             effects.push(Effect::Note(Note::SnapshotReceiving { from, index: piece.index }));
-            self.checkpoint.begin_incoming(Incoming::begin(from, &piece));
+            self.checkpoint.begin_incoming(Incoming::begin(from, &piece, self.config.state_version_max));
         }
         let identity = self.config.identity;
         let known = |incoming: &&mut Incoming| incoming.transfer == piece.transfer && incoming.from == from;
@@ -188,8 +191,11 @@ impl Node {
             return effects.push(ack(incoming.acknowledged()));
         }
         if let Err(what) = incoming.take(piece, identity) {
-            effects.push(Effect::Note(Note::PeerRefused { from, what }));
             self.checkpoint.drop_incoming();
+            if what == STATE_IS_NEWER {
+                return self.halt(what.to_owned(), effects);
+            }
+            effects.push(Effect::Note(Note::PeerRefused { from, what }));
         }
     }
 
@@ -248,7 +254,7 @@ impl Node {
         assert_eq!((state.applied, state.applied_term), (index, Term(term.0)), "the state raft was told of");
         assert!(state.applied > self.state.applied, "State never goes back");
         self.state = *state;
-        self.applier = Default::default();
+        self.applier.reset();
         self.consensus.on_applied(index, term, self.keep());
         self.db_size_bytes = self.db_size_bytes.max(self.state.kv.bytes());
         self.reads.on_state_replaced();

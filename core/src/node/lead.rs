@@ -40,6 +40,7 @@ impl Node {
         self.expire_tokens(now);
         self.resend_pieces();
         self.ping(effects);
+        self.tend_version(now, effects);
         self.end_when_removed(now, effects);
     }
 }

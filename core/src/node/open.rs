@@ -44,6 +44,8 @@ pub struct Config {
     pub lease_checkpoint_ns: Option<u64>,
     /// `--auth-token-ttl`.
     pub auth_token_ttl_ns: u64,
+    /// Newest version of State that this program knows: `STATE_VERSION`, or less where an earlier release is played.
+    pub state_version_max: u32,
     pub admit: AdmitConfig,
     pub limits: Limits,
     /// Who we are: derived at bootstrap, read from the log afterwards.
@@ -163,7 +165,7 @@ impl Node {
             identities: Identities::new(config.auth_token_ttl_ns, consensus.last_index()),
             consensus,
             outcome: Outcome::default(),
-            applier: Applier::default(),
+            applier: Applier::new(config.state_version_max),
             proposals: Proposals::new(epoch),
             reads: Reads::default(),
             reads_from: LogIndex(0),

@@ -37,6 +37,7 @@ impl Node {
                 }
             }
             PeerMessage::Ping => {}
+            PeerMessage::Knows { state_version } => self.on_knows(from, state_version, now),
             PeerMessage::Forward { commands } => self.on_forward(commands),
             PeerMessage::Ask { epoch, number, question } => {
                 let caller = Caller::Peer { member: from, epoch, number };

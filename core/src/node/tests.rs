@@ -58,6 +58,7 @@ fn config(limits: Limits) -> Config {
         watch_progress_ns: 600_000_000_000,
         lease_checkpoint_ns: None,
         auth_token_ttl_ns: 300_000_000_000,
+        state_version_max: crate::state::STATE_VERSION,
         admit: AdmitConfig {
             limits: RequestLimits::default(),
             request_bytes_max: 1_572_864,
@@ -269,7 +270,7 @@ fn an_entry_that_cannot_be_read_halts_the_member() {
         Effect::Halt { why } => Some(why.clone()),
         _ => None,
     });
-    assert_eq!(halt.as_deref(), Some("log entry 4 cannot be applied: unknown command format"));
+    assert_eq!(halt.as_deref(), Some("log entry 5 cannot be applied: unknown command format"));
 }
 
 #[test]

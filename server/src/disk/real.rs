@@ -136,6 +136,7 @@ fn is_log(file: &str) -> bool {
 mod tests {
     use holdfast_core::base::{ClusterId, LogIndex, Lsn, MemberId, Term};
     use holdfast_core::recover::{self, Recovered};
+    use holdfast_core::state::STATE_VERSION;
     use holdfast_core::wal::{Entry, EntryKind, Frame, FrameKind, FrameWriter, Identity, LayoutConfig};
 
     use bytes::BytesMut;
@@ -153,7 +154,8 @@ mod tests {
         let mut writer = FrameWriter::new(Lsn(0), 0);
         for life in 0..3u64 {
             let mut disk = RealDisk::new(dir.path(), FlushWay::probe(dir.path()).expect("it is ours"));
-            let recovered = Recovered::read(&disk.list().expect("readable"), |p, o, l| disk.read(p, o, l));
+            let recovered =
+                Recovered::read(&disk.list().expect("readable"), STATE_VERSION, |p, o, l| disk.read(p, o, l));
             let found = recovered.expect("undamaged").found;
             let known = found.as_ref().map_or(0, |found| found.log.entries.len());
             assert_eq!(known as u64, life * 5);

@@ -8,6 +8,7 @@ use holdfast_core::base::{ClusterId, LogIndex, Lsn, MemberId, Term};
 use holdfast_core::boundary::CheckpointStep;
 use holdfast_core::checkpoint::Checkpoints;
 use holdfast_core::recover::{self, Recovered};
+use holdfast_core::state::STATE_VERSION;
 use holdfast_core::wal::{Entry, EntryKind, Frame, FrameKind, FrameWriter, Identity, LayoutConfig};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -86,7 +87,8 @@ impl Log {
 
     fn entries_on_disk(&self) -> usize {
         let disk = &self.disk;
-        let recovered = Recovered::read(&disk.list().expect("it can"), |p, o, l| disk.read(p, o, l));
+        let recovered =
+            Recovered::read(&disk.list().expect("it can"), STATE_VERSION, |p, o, l| disk.read(p, o, l));
         recovered.expect("undamaged").found.map_or(0, |found| found.log.entries.len())
     }
 }

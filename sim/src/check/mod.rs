@@ -23,7 +23,7 @@ use crate::oracle::expect::Expected;
 use crate::oracle::model::{Decree, Model};
 
 /// Every check of ring 1 by its name, here and in `world`.
-pub const NAMES: [&str; 38] = [
+pub const NAMES: [&str; 39] = [
     "append",
     "assert",
     "busy",
@@ -59,6 +59,7 @@ pub const NAMES: [&str; 38] = [
     "state_hash",
     "state_machine",
     "strict",
+    "version",
     "watch",
     "wiped",
     "write",

@@ -21,6 +21,7 @@ use holdfast_core::recover;
 use holdfast_core::request::{
     Credentials, LeaseGrantRequest, Member, PutRequest, RangeRequest, Request, Response,
 };
+use holdfast_core::state::STATE_VERSION;
 use holdfast_core::status::Status;
 use holdfast_core::wal::{Identity, Layout};
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
@@ -188,7 +189,10 @@ impl Victim {
                 victim.lead().expect("nobody objects");
                 let Victim { config, mut disk, others, .. } = victim;
                 disk.lose_power();
-                let found = boot::recover_disk(&disk).expect("an honest disk").found.expect("it was written");
+                let found = boot::recover_disk(&disk, STATE_VERSION)
+                    .expect("an honest disk")
+                    .found
+                    .expect("it was written");
                 let start = Start::New(Bootstrap::default());
                 victim = Victim::open(config, disk, Boot::Existing(Box::new(found), start), seed, others);
             }
@@ -197,7 +201,7 @@ impl Victim {
     }
 
     fn open(config: Config, disk: SimDisk, boot: Boot, seed: u64, others: Vec<MemberId>) -> Victim {
-        let recovered = boot::recover_disk(&disk).expect("an honest disk");
+        let recovered = boot::recover_disk(&disk, STATE_VERSION).expect("an honest disk");
         let found = recovered.found.as_ref();
         let plan = Plan::draw_sized(seed, Profile::Standard, 1);
         let layout = recover::layout(config.identity, plan.members[0].layout, found);

@@ -1,6 +1,7 @@
 //! Plans without luck: what a story leaves open is the same in each seed.
 
 use holdfast_core::boundary::Limits;
+use holdfast_core::state::STATE_VERSION;
 use holdfast_core::wal::LayoutConfig;
 
 use super::{MS, MemberPlan, Plan, SECOND};
@@ -29,6 +30,7 @@ impl Plan {
                 layout: LayoutConfig::default(),
                 quota_bytes: None,
                 disk: DiskFaults { sync_ns: (MS, MS), torn: 0.0, ..DiskFaults::default() },
+                state_version: STATE_VERSION,
             };
         }
     }

@@ -53,11 +53,13 @@ pub enum Lie {
     WrongReceiver,
     /// A member that is told that its disk lost something goes on.
     DeafToLoss,
+    /// A leader is told that members know a version of State that they do not know.
+    Boast,
 }
 
 impl Lie {
     /// Those that a cluster of any size can be told.
-    pub const ALL: [Lie; 24] = [
+    pub const ALL: [Lie; 25] = [
         Lie::PersistedTooEarly,
         Lie::FlushIsNoFlush,
         Lie::NamesAreNotFlushed,
@@ -82,6 +84,7 @@ impl Lie {
         Lie::WrongSender,
         Lie::WrongReceiver,
         Lie::DeafToLoss,
+        Lie::Boast,
     ];
 
     /// What it is, for a sentence.
@@ -113,6 +116,7 @@ impl Lie {
             Lie::WrongSender => "mail is in the name of another member now and then",
             Lie::WrongReceiver => "mail is for a member that there never was now and then",
             Lie::DeafToLoss => "a member that is told that its disk lost something goes on",
+            Lie::Boast => "leaders are told that members know a version of State that they do not know",
         }
     }
 
@@ -143,6 +147,7 @@ impl Lie {
             Lie::WrongSender => "wrong-sender",
             Lie::WrongReceiver => "wrong-receiver",
             Lie::DeafToLoss => "deaf-to-loss",
+            Lie::Boast => "boast",
         }
     }
 
@@ -177,6 +182,7 @@ impl Lie {
                 | Lie::WrongSender
                 | Lie::WrongReceiver
                 | Lie::DeafToLoss
+                | Lie::Boast
         )
     }
 }

@@ -10,11 +10,13 @@ mod faults;
 mod lie;
 mod membership;
 mod profile;
+mod releases;
 pub mod step;
 mod wipes;
 
 use holdfast_core::boundary::Limits;
 use holdfast_core::request::Request;
+use holdfast_core::state::STATE_VERSION;
 use holdfast_core::wal::LayoutConfig;
 
 use crate::disk::{DiskFaults, Strike};
@@ -26,6 +28,7 @@ pub use faults::{CrashPoint, Crashes, Cuts, NetworkPlan, PartitionPlan, Shape};
 pub use lie::Lie;
 pub use membership::{Enlisted, MembershipPlan};
 pub use profile::Profile;
+pub use releases::{EARLIER, ReleasePlan};
 use step::{Action, Step};
 pub use wipes::WipePlan;
 
@@ -52,6 +55,8 @@ pub struct MemberPlan {
     pub layout: LayoutConfig,
     pub quota_bytes: Option<u64>,
     pub disk: DiskFaults,
+    /// Newest version of State that its program knows.
+    pub state_version: u32,
 }
 
 /// How much of a run is about users and roles.
@@ -70,6 +75,7 @@ pub struct Plan {
     pub members: Vec<MemberPlan>,
     pub membership: MembershipPlan,
     pub wipes: WipePlan,
+    pub releases: ReleasePlan,
     pub clocks: ClockPlan,
     pub ops_max: u64,
     pub clients: u32,
@@ -136,8 +142,7 @@ impl Plan {
     /// The plan of a seed for so many members.
     pub fn draw_sized(seed: u64, profile: Profile, size: usize) -> Plan {
         assert!(size > 0, "a cluster has a member");
-        let mut rng = Rng::named(seed, "plan");
-        let rng = &mut rng;
+        let rng = &mut Rng::named(seed, "plan");
         let drift = draw_drift(rng, profile);
         let heartbeat_ns = 100 * MS;
         let election_ticks = match profile {
@@ -158,6 +163,7 @@ impl Plan {
                 draw_members(rng, profile, 1, drift, election_ns).pop().expect("one was asked for")
             }),
             wipes: WipePlan::draw(seed, profile),
+            releases: ReleasePlan::none(),
             clocks: ClockPlan::draw(seed, profile),
             ops_max: 1000,
             clients: clients as u32,
@@ -200,6 +206,8 @@ impl Plan {
             lie: None,
         };
         plan.aim();
+        plan.releases =
+            ReleasePlan::draw(seed, profile, plan.members.iter_mut().chain(&mut plan.membership.newcomers));
         plan
     }
 
@@ -313,7 +321,8 @@ fn draw_members(
         let has_quota = profile == Profile::FullDisk && rng.chance(0.5);
         let quota_bytes = has_quota.then(|| rng.log_between(20_000, 2_000_000));
         let disk = Draw { rng, profile, is_alone: size == 1, election_ns }.disk();
-        members.push(MemberPlan { clock_rate, limits, layout, quota_bytes, disk });
+        let state_version = STATE_VERSION;
+        members.push(MemberPlan { clock_rate, limits, layout, quota_bytes, disk, state_version });
     }
     members
 }

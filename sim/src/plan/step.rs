@@ -255,6 +255,12 @@ pub enum Action {
         member: Who,
         returns_ns: Option<u64>,
     },
+    /// A member's process ends and begins again with the program of another release.
+    ChangeRelease {
+        member: Who,
+        /// Newest version of State that it knows.
+        state_version: u32,
+    },
     Clog {
         from: Who,
         to: Who,

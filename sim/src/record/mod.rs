@@ -255,7 +255,7 @@ impl MailKind {
             PeerMessage::Forward { .. } => MailKind::Forward,
             PeerMessage::Ask { .. } | PeerMessage::Answer { .. } => MailKind::Question,
             PeerMessage::SnapshotPiece(_) | PeerMessage::SnapshotAck { .. } => MailKind::Snapshot,
-            PeerMessage::Ping => MailKind::Other,
+            PeerMessage::Ping | PeerMessage::Knows { .. } => MailKind::Other,
         }
     }
 }

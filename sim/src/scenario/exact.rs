@@ -1,6 +1,7 @@
 //! What only a recorded plan says: values that a profile would have drawn, member by member.
 
 use holdfast_core::base::MemberId;
+use holdfast_core::state::STATE_VERSION;
 
 use super::table::{Item, Read, Table, Trouble};
 use crate::plan::{Enlisted, Lie, MemberPlan, Plan, Routing};
@@ -110,6 +111,9 @@ fn read_member(t: &mut Table, member: &mut MemberPlan) -> Read<()> {
     layout.first_segment_bytes = number("first_segment_bytes")?;
     layout.segment_bytes = number("segment_bytes")?;
     layout.spares_max = number("spares_max")? as usize;
+    if let Some(item) = t.take("state_version") {
+        member.state_version = read_state_version(&item)?;
+    }
     member.quota_bytes = t.take("quota_bytes").map(|item| item.bits()).transpose()?;
     let disk = &mut member.disk;
     disk.capacity_bytes = t.take("capacity_bytes").map_or(Ok(u64::MAX), |item| item.bits())?;
@@ -120,6 +124,11 @@ fn read_member(t: &mut Table, member: &mut MemberPlan) -> Read<()> {
     disk.loss = read_weights(t.need("loss")?)?;
     (disk.stall, disk.sync_fails) = (0.0, 0.0);
     Ok(())
+}
+
+/// A version of State that some release knows.
+pub fn read_state_version(item: &Item) -> Read<u32> {
+    Ok(item.count_in(1..u64::from(STATE_VERSION) + 1)? as u32)
 }
 
 fn read_weights(item: Item) -> Read<[u32; 5]> {

@@ -1,6 +1,7 @@
 //! Sizes, limits, times and workloads of a scenario.
 
 use super::auth::read_auth_plan;
+use super::exact::read_state_version;
 use super::table::{Item, Read, Table, Trouble};
 use crate::disk::DiskFaults;
 use crate::plan::{Plan, Routing};
@@ -46,6 +47,10 @@ pub fn read_settings(file: &mut Table, plan: &mut Plan) -> Read<()> {
     }
     if let Some(item) = file.take("limits") {
         read_limits(item.table()?, plan)?;
+    }
+    if let Some(item) = file.take("state_version") {
+        let version = read_state_version(&item)?;
+        plan.all_members_mut().for_each(|member| member.state_version = version);
     }
     if let Some(item) = file.take("timing") {
         read_timing(item.table()?, plan)?;

@@ -7,6 +7,7 @@ use holdfast_core::request::{PutRequest, Request, RequestOp, TxnRequest};
 use holdfast_core::status::Status;
 
 use super::auth::read_by;
+use super::exact::read_state_version;
 use super::request::{REQUESTS, read_bytes, read_request, read_watch};
 use super::settings::Nodes;
 use super::table::{Item, Read, Table, Trouble};
@@ -280,6 +281,7 @@ impl Known {
             "pause",
             "suspend",
             "wipe",
+            "change_release",
             "stall_sync",
             "fail_sync",
             "flip",
@@ -307,6 +309,10 @@ impl Known {
             "crash" => self.read_crash(&mut t)?,
             "pause" | "suspend" => self.read_stop(&kind, &mut t)?,
             "wipe" => self.read_wipe(&mut t)?,
+            "change_release" => Action::ChangeRelease {
+                member: self.need_who(&mut t, "member")?,
+                state_version: read_state_version(&t.need("state_version")?)?,
+            },
             "stall_sync" | "fail_sync" | "flip" => self.read_disk(&kind, &mut t)?,
             "clog" => Action::Clog {
                 from: self.need_who(&mut t, "from")?,

@@ -143,7 +143,7 @@ fn tables(plan: &Plan) -> String {
 }
 
 fn member_table(kind: &str, member: &MemberPlan) -> String {
-    let MemberPlan { clock_rate, limits, layout, quota_bytes, disk } = member;
+    let MemberPlan { clock_rate, limits, layout, quota_bytes, disk, state_version } = member;
     let mut text = format!("[[{kind}]]\nclock_rate = {clock_rate:?}\n");
     let numbers = [
         ("work_max", u64::from(limits.work_max)),
@@ -159,6 +159,7 @@ fn member_table(kind: &str, member: &MemberPlan) -> String {
         ("first_segment_bytes", layout.first_segment_bytes),
         ("segment_bytes", layout.segment_bytes),
         ("spares_max", layout.spares_max as u64),
+        ("state_version", u64::from(*state_version)),
     ];
     let quota = quota_bytes.map(|bytes| ("quota_bytes", bytes));
     let capacity = (disk.capacity_bytes < u64::MAX).then_some(("capacity_bytes", disk.capacity_bytes));
@@ -239,6 +240,9 @@ fn action(action: &Action) -> Result<String, String> {
         Action::Wipe { member, returns_ns } => {
             let returns = returns_ns.map_or_else(String::new, |ns| format!(", returns = {}", time(ns)));
             format!("wipe = {{ member = {}{returns} }}", number(member)?)
+        }
+        Action::ChangeRelease { member, state_version } => {
+            format!("change_release = {{ member = {}, state_version = {state_version} }}", number(member)?)
         }
         Action::StrikeDisk { member, aim, strike } => disk_strike(number(member)?, *aim, *strike),
         Action::Flip { member, file, offset, bit } => {

@@ -1,6 +1,7 @@
 //! Plainer settings: fewer members, no losses, short waits, limits as they come.
 
 use holdfast_core::boundary::Limits;
+use holdfast_core::state::STATE_VERSION;
 
 use super::drop_orphans;
 use crate::disk::DiskFaults;
@@ -9,7 +10,7 @@ use crate::plan::{Plan, SECOND};
 
 /// Candidates with one setting each made plainer; those that change nothing are left out.
 pub fn plainer(plan: &Plan) -> Vec<Plan> {
-    let changes: [fn(&mut Plan); 21] = [
+    let changes: [fn(&mut Plan); 22] = [
         |plan| keep_members(plan, 3, usize::MAX),
         |plan| keep_members(plan, 1, usize::MAX),
         |plan| keep_members(plan, usize::MAX, 0),
@@ -18,6 +19,7 @@ pub fn plainer(plan: &Plan) -> Vec<Plan> {
             keep_members(plan, usize::MAX, newcomers.saturating_sub(1));
         },
         |plan| plan.membership.newcomers.truncate(plan.membership.enlisted.len()),
+        |plan| plan.all_members_mut().for_each(|member| member.state_version = STATE_VERSION),
         |plan| plan.clocks.merge = 0.0,
         |plan| plan.network.loss = 0.0,
         |plan| plan.network.duplicate = 0.0,
@@ -97,6 +99,7 @@ fn renumber(action: &mut Action, number: &dyn Fn(usize) -> Option<usize>) -> boo
         | Action::StrikeDisk { member, .. }
         | Action::Flip { member, .. }
         | Action::Wipe { member, .. }
+        | Action::ChangeRelease { member, .. }
         | Action::Clock { member, .. } => is_there(member),
         Action::Clog { from, to, .. } => is_there(from) && is_there(to),
         Action::Ask { to, .. } | Action::Open { to, .. } => is_there(to),

@@ -57,6 +57,7 @@ pub fn config(plan: &Plan, m: usize, member_id: MemberId) -> Config {
         pre_vote: true,
         watch_progress_ns: plan.watch_progress_ns,
         auth_token_ttl_ns: plan.auth_token_ttl_ns,
+        state_version_max: member.state_version,
         admit: AdmitConfig {
             limits: RequestLimits::default(),
             request_bytes_max: 1_572_864,
@@ -71,13 +72,13 @@ pub fn config(plan: &Plan, m: usize, member_id: MemberId) -> Config {
 }
 
 /// Reads a member directory as the shell does.
-pub fn recover_disk(disk: &SimDisk) -> Result<Recovered, RecoverError<&'static str>> {
+pub fn recover_disk(disk: &SimDisk, version_max: u32) -> Result<Recovered, RecoverError<&'static str>> {
     let listing: Vec<Listed> = disk
         .names()
         .map(|path| Listed { path: path.to_owned(), len: disk.length(path).expect("listed") })
         .collect();
     let mut open: Option<(String, Bytes)> = None;
-    Recovered::read(&listing, |path, offset, len| {
+    Recovered::read(&listing, version_max, |path, offset, len| {
         if open.as_ref().is_none_or(|(name, _)| name != path) {
             open = Some((path.to_owned(), Bytes::from(disk.read(path).ok_or("no such file")?)));
         }
@@ -93,8 +94,8 @@ impl World {
         if machine.is_refused || machine.is_off || machine.is_held_down {
             return;
         }
-        // A lost disk and a crash may each have asked for it.
-        if self.machines[m].is_wiped && self.machines[m].process.is_some() {
+        // A lost disk and a crash may each have asked for it, or somebody who was early and the calm.
+        if (self.machines[m].is_wiped || self.machines[m].joins) && self.machines[m].process.is_some() {
             return;
         }
         assert!(self.machines[m].process.is_none(), "one process at a time");
@@ -106,8 +107,9 @@ impl World {
         let is_member = self.referee.configs.roster().get(self.ids[m]).is_some();
         self.marks.hit_if(Mark::JoinedBeforeAdded, joins && !is_member);
         self.flip_bits(m);
-        let recovered = match recover_disk(&self.machines[m].disk) {
+        let recovered = match recover_disk(&self.machines[m].disk, self.plan.member(m).state_version) {
             Ok(recovered) => recovered,
+            Err(RecoverError::NewerState { path }) => return self.on_newer_state(m, &path),
             Err(error) => return self.refuse(m, error.to_string()),
         };
         let found = recovered.found.as_ref();
@@ -180,6 +182,9 @@ impl World {
             is_leaving: false,
             effects: Effects::default(),
         });
+        let is_back = self.plan.member(m).state_version < self.machines[m].knew;
+        self.marks.hit_if(Mark::ReleaseTakenBack, is_back);
+        self.machines[m].knew = self.machines[m].knew.max(self.plan.member(m).state_version);
         self.referee.begin_life(m, applied.0);
         self.record_figures(m);
         if applied > LogIndex(0) {
@@ -264,7 +269,7 @@ impl World {
     }
 
     /// The pause before the member's next life.
-    fn draw_restart(&self, m: usize) -> u64 {
+    pub(super) fn draw_restart(&self, m: usize) -> u64 {
         let (low, high) = self.plan.crashes.restart_ns;
         self.draws_of("restart", m as u64, self.machines[m].lives).between(low, high)
     }

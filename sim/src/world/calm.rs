@@ -93,6 +93,7 @@ impl World {
         self.release_machines();
         self.read_all_streams();
         self.settle_members();
+        self.settle_releases();
         self.history.calm_since = self.moment();
         self.tell(None, Class::Phase, || "calm".to_owned());
         let stall_ns = stall_ns(&self.plan)
@@ -268,6 +269,7 @@ impl World {
         if quotas.contains(&true) && quotas.contains(&false) && self.saw_no_space() {
             self.marks.hit(Mark::NoSpaceOnOne);
         }
+        self.check_version();
         self.mark_survivors();
     }
 

@@ -25,7 +25,7 @@ pub fn decree(action: Action) -> Decree {
         Action::Publish { member, name, client_urls } => {
             return Decree::Publish { member, name, client_urls };
         }
-        Action::Alarm { .. } => return Decree::Nothing,
+        Action::StateVersionSet { .. } | Action::Alarm { .. } => return Decree::Nothing,
         Action::Auth(change) => Request::Auth(asked_for(change)),
         Action::Authenticate { user, token_prefix } => return Decree::Login { user, token_prefix },
     })

@@ -73,6 +73,8 @@ pub enum Event {
     Partition,
     /// Some disk is lost.
     Wipe,
+    /// Some program becomes one of another release.
+    Release,
     /// Some machine is suspended; it goes on, and its clock has stood still so long.
     Suspend,
     Resume {

@@ -12,7 +12,7 @@ use holdfast_core::request::{AuthAnswer, AuthRequest, Credentials, Request, Resp
 use super::{Outcome, Phase, World};
 use crate::history::{History, Moment, Passed};
 use crate::plan::step::{Action, Ask, By, Expect, Step, When, Who};
-use crate::plan::{Enlisted, Plan, WipePlan};
+use crate::plan::{Enlisted, Plan, ReleasePlan, WipePlan};
 use crate::workload::root;
 
 /// Something that was done to the world.
@@ -172,7 +172,7 @@ fn quiet(plan: &Plan) -> Plan {
     (plan.cuts.pause, plan.cuts.pause_every_ns) = (0.0, 0);
     plan.network.clog_every_ns = 0;
     plan.partitions.every_ns = 0;
-    plan.wipes = WipePlan::none();
+    (plan.wipes, plan.releases) = (WipePlan::none(), ReleasePlan::none());
     plan.clocks.suspend_every_ns = 0;
     for member in plan.all_members_mut() {
         (member.disk.sync_fails, member.disk.stall) = (0.0, 0.0);

@@ -52,6 +52,7 @@ impl World {
         }
         self.schedule_fault(self.plan.partitions.every_ns, Event::Partition);
         self.schedule_fault(self.plan.wipes.every_ns, Event::Wipe);
+        self.schedule_fault(self.plan.releases.every_ns, Event::Release);
         self.schedule_fault(self.plan.clocks.suspend_every_ns, Event::Suspend);
     }
 

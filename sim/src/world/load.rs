@@ -59,7 +59,7 @@ impl Work {
             PeerMessage::Ask { .. } => Work::Ask,
             PeerMessage::Answer { .. } => Work::Answer,
             PeerMessage::SnapshotPiece(_) | PeerMessage::SnapshotAck { .. } => Work::Transfer,
-            PeerMessage::Ping => Work::Ping,
+            PeerMessage::Ping | PeerMessage::Knows { .. } => Work::Ping,
         }
     }
 
@@ -82,8 +82,8 @@ impl Work {
             Work::Ask => 400 + asked,
             // 150 to each other.
             Work::Answer => others * (400 + asked),
-            // 15 to each other.
-            Work::Transfer => others * (60 + asked),
+            // 80 to each other where 20 was asked.
+            Work::Transfer => others * (200 + asked),
             // 6 to each other.
             Work::Ping => others * 30,
         }

@@ -140,6 +140,8 @@ pub struct Machine {
     pub is_off: bool,
     /// Its disk was lost, and with it what it acknowledged as the member it is.
     pub is_wiped: bool,
+    /// Newest version of State that any program of it ever knew.
+    pub knew: u32,
     /// It stays down until a script says otherwise, or the calm comes.
     pub is_held_down: bool,
     /// How often it did what a crash can come behind, in the order of `Behind`, and the crashes to come.
@@ -170,6 +172,7 @@ impl Machine {
             is_known: true,
             is_off: false,
             is_wiped: false,
+            knew: 0,
             is_held_down: false,
             tallies: [Tally::default(); 5],
             ambushes: Vec::new(),

@@ -2,6 +2,7 @@
 
 use holdfast_core::base::MemberId;
 use holdfast_core::boundary::Note;
+use holdfast_core::state::STATE_IS_NEWER;
 
 use super::event::Event;
 use super::machine::Machine;
@@ -49,6 +50,11 @@ impl Configs {
     /// Numbers of those that vote by the newest membership.
     pub fn voters(&self) -> &[usize] {
         &self.newest().voters
+    }
+
+    /// Ids of all members once entry `index` is applied; those of the beginning are in the log too.
+    pub fn members_at(&self, index: u64) -> Vec<MemberId> {
+        self.at(index).roster.list().iter().map(|member| member.id).collect()
     }
 
     fn newest(&self) -> &Config {
@@ -267,6 +273,9 @@ impl World {
         if self.machines[m].is_wiped && is_of_loss(why) {
             return self.on_loss_noticed(m);
         }
+        if why.contains(STATE_IS_NEWER) {
+            return self.on_newer_state(m, why);
+        }
         if !self.referee.configs.is_removed(self.ids[m]) || !why.contains("permanently removed") {
             return self.fail("halt", format!("m{m} gave up: {why}"));
         }
@@ -307,6 +316,7 @@ impl World {
                     process.is_leaving = led;
                 }
             }
+            Note::StateVersion { version } => self.observe_version(m, *version),
             Note::Removed => self.fail("members", format!("m{m} says that it was removed")),
             _ => {}
         }

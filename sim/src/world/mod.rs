@@ -25,6 +25,7 @@ pub(crate) mod passwords;
 mod quorum;
 mod recording;
 mod referee;
+mod releases;
 mod rot;
 mod script;
 mod seizure;
@@ -267,6 +268,7 @@ impl World {
             Event::Clog => self.on_clog_due(),
             Event::Partition => self.on_partition_due(),
             Event::Wipe => self.on_wipe_due(),
+            Event::Release => self.on_release_due(),
             Event::Suspend => self.on_suspend_due(),
             Event::Resume { life, lost_ns } => self.if_alive(life, |world, m| world.on_resume(m, lost_ns)),
             Event::Flip { cut } => self.on_flip(cut),

@@ -163,6 +163,7 @@ impl World {
                 format!("m{m} receives the State of entry {index} from {}", name(self, *from))
             }
             N::SnapshotInstalled { index } => format!("m{m} takes over the State of entry {index}"),
+            N::StateVersion { version } => format!("m{m} has State of version {version} from here on"),
             N::Removed => format!("m{m} is no member any more"),
             // The figures show these, or `tell` has told it.
             N::BecameLeader { .. } | N::LostLeader { .. } | N::LeaderChanged { .. } | N::Published { .. } => {

@@ -69,6 +69,8 @@ pub struct Referee {
     pub configs: Configs,
     /// What every voter had on disk when the promotion of a learner was asked for first, at least.
     pub promotions: BTreeMap<usize, u64>,
+    /// The newest version that a member has State at.
+    pub state_version: u32,
     /// Logs on disks that are lost.
     pub ghosts: BTreeMap<usize, Tap>,
 }
@@ -177,6 +179,9 @@ impl World {
             (from + 1..=tap.last()).filter_map(|index| Some((index, tap.at(index)?.term))).collect();
         for (index, term) in fresh {
             self.referee.birth(index, term, at);
+            if taken.overwrote.map_or(index > before, |overwrote| index >= overwrote) {
+                self.check_raised(m, index);
+            }
         }
     }
 
@@ -223,6 +228,10 @@ impl World {
         let before = std::mem::replace(&mut self.referee.seats[m], seat);
         if seat.term < before.term || seat.committed < before.committed || seat.applied < before.applied {
             return self.fail("raft", format!("m{m} goes back from {before:?} to {seat:?}"));
+        }
+        let (version, known) = (process.node.state().version, self.plan.member(m).state_version);
+        if version > known {
+            return self.fail("version", format!("m{m} knows State up to {known} and has it at {version}"));
         }
         if seat.applied > seat.committed {
             return self.fail("raft", format!("m{m} has applied beyond its commit index: {seat:?}"));
@@ -361,8 +370,8 @@ impl World {
             return self.fail("raft", format!("m{m} sends in the name of {:x}: {mail:?}", mail.from));
         }
         let is_pre = matches!(kind, MessageType::MsgRequestPreVote | MessageType::MsgRequestPreVoteResponse);
-        let hard = self.referee.taps[m].durable_hard();
-        if !is_pre && mail.term > hard.term.0 {
+        let (hard, term) = (self.referee.taps[m].durable_hard(), self.referee.taps[m].term_on_disk());
+        if !is_pre && mail.term > term {
             let what = format!("m{m} sends in term {}, but {hard:?} is on its disk: {mail:?}", mail.term);
             return self.fail("durability", what);
         }

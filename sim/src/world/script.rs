@@ -215,6 +215,9 @@ impl World {
                 let m = self.member(member)?;
                 self.wipe_for(m, *returns_ns)?;
             }
+            Action::ChangeRelease { member, state_version } => {
+                self.change_release(self.member(member)?, *state_version);
+            }
             Action::StrikeDisk { member, aim, strike } => {
                 let m = self.member(member)?;
                 self.machines[m].disk.strike(*aim, *strike);
@@ -224,8 +227,7 @@ impl World {
                 self.flip_bit(m, file, *offset, *bit);
             }
             Action::Rot { member, part } => {
-                let m = self.member(member)?;
-                self.rot(m, *part)?;
+                self.rot(self.member(member)?, *part)?;
             }
             Action::Clog { from, to, lasts_ns } => {
                 let (from, to) = (self.member(from)?, self.member(to)?);
@@ -234,8 +236,7 @@ impl World {
             Action::Seize { seizure, filter } => return self.seize(*seizure, filter).map(Some),
             Action::Release { name, count, times } => self.release(name, *count, *times)?,
             Action::Clock { member, rate } => {
-                let m = self.member(member)?;
-                self.set_clock_rate(m, *rate);
+                self.set_clock_rate(self.member(member)?, *rate);
             }
             Action::Ask { to, ask } => {
                 let (m, credentials) = (self.member(to)?, self.credentials_of(&ask.by)?);

@@ -8,7 +8,7 @@ use super::network::Network;
 use crate::plan::step::Seizure;
 
 /// Kinds of messages between members, as scenarios name them.
-pub const KINDS: [&str; 17] = [
+pub const KINDS: [&str; 18] = [
     "append",
     "append_response",
     "vote",
@@ -26,6 +26,7 @@ pub const KINDS: [&str; 17] = [
     "piece",
     "piece_ack",
     "ping",
+    "knows",
 ];
 
 /// The kind of a message.
@@ -50,6 +51,7 @@ pub fn kind(message: &PeerMessage) -> &'static str {
         PeerMessage::SnapshotPiece(_) => "piece",
         PeerMessage::SnapshotAck { .. } => "piece_ack",
         PeerMessage::Ping => "ping",
+        PeerMessage::Knows { .. } => "knows",
     }
 }
 

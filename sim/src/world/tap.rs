@@ -112,6 +112,12 @@ impl Tap {
         self.hard
     }
 
+    /// The term that a life which begins now would be in: a state that is on disk has one too.
+    pub fn term_on_disk(&self) -> u64 {
+        let (_, base_term, through) = self.base;
+        if through <= self.durable { self.hard.term.0.max(base_term) } else { self.hard.term.0 }
+    }
+
     /// Newest term that was handed to the disk.
     pub fn newest_term(&self) -> u64 {
         self.newest.term.0

@@ -61,6 +61,7 @@ impl World {
 
     pub(super) fn on_tick(&mut self, m: usize) {
         self.schedule_tick(m);
+        self.boast(m);
         let others = self.machines.len() as u64 - 1;
         let probability = self.plan.network.false_losses;
         if others > 0
