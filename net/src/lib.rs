@@ -7,6 +7,8 @@
 pub mod answers;
 pub mod convert;
 pub mod gate;
+#[cfg(not(madsim))]
+pub mod gateway;
 pub mod listen;
 pub mod peer;
 pub mod proto;

@@ -10,6 +10,8 @@ mod simulated;
 mod socket;
 
 #[cfg(not(madsim))]
+pub(crate) use edge::is_grpc;
+#[cfg(not(madsim))]
 pub use edge::{Edge, PlainHttp, Response, whole_body};
 #[cfg(not(madsim))]
 pub use hyper::body::Incoming;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use holdfast_core::boundary::Limits;
 use holdfast_core::node::BootError;
 use holdfast_core::request::Request;
+use holdfast_net::gateway::{Access, Gateway};
 use holdfast_net::listen::{Edge, Options};
 use holdfast_server::boot::{StartError, advertised};
 use holdfast_server::config::{ServerConfig, Url};
@@ -174,6 +175,13 @@ fn bind_all(urls: &[Url]) -> Result<Vec<Port>, String> {
     urls.iter().map(|url| Port::bind(url).map_err(|refusal| refusal.to_string())).collect()
 }
 
+/// Plain HTTP of a client port passes the gateway first.
+fn with_gateway<S>(config: &ServerConfig, services: S) -> Gateway<S> {
+    let access = Access { origins: config.cors.clone(), hosts: config.host_whitelist.clone() };
+    let request_bytes_max = usize::try_from(config.max_request_bytes).unwrap_or(usize::MAX);
+    Gateway::new(services, access, config.enable_grpc_gateway, request_bytes_max)
+}
+
 /// Starts serving ports of one kind.
 fn serve_ports(
     config: &ServerConfig,
@@ -197,6 +205,10 @@ fn serve_ports(
     };
     let edge = CountCalls::new(&member.metrics.grpc).layer(edge);
     let threads = if ports.is_empty() { 0 } else { threads };
-    serve_all(ports, &edge, options, &stop.subscribe(), threads)
-        .map_err(|error| format!("cannot start a thread: {error}"))
+    let closed = stop.subscribe();
+    let served = match surface {
+        Surface::Client => serve_all(ports, &with_gateway(config, edge), options, &closed, threads),
+        Surface::Metrics => serve_all(ports, &edge, options, &closed, threads),
+    };
+    served.map_err(|error| format!("cannot start a thread: {error}"))
 }

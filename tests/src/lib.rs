@@ -8,6 +8,7 @@ pub mod auth_script;
 pub mod client;
 pub mod cluster;
 pub mod etcd;
+pub mod http;
 pub mod load;
 pub mod process;
 pub mod script;

@@ -155,7 +155,7 @@ impl Servers {
     }
 }
 
-pub(super) fn is_grpc<B>(request: &http::Request<B>) -> bool {
+pub(crate) fn is_grpc<B>(request: &http::Request<B>) -> bool {
     request.version() == Version::HTTP_2
         && request
             .headers()

@@ -58,10 +58,7 @@ pub fn resolve(
         name,
         data_dir,
         initial_cluster_token: settings.text("initial-cluster-token"),
-        initial_cluster_state: match settings.text("initial-cluster-state").as_str() {
-            "existing" => ClusterState::Existing,
-            _ => ClusterState::New,
-        },
+        initial_cluster_state: cluster_state(settings),
         initial_advertise_peer_urls: urls.peer,
         advertise_client_urls: urls.client,
         listen_client_urls: settings.urls("listen-client-urls"),
@@ -100,11 +97,20 @@ pub fn resolve(
             WARNING_UNARY_DEFAULT,
         )?,
         enable_grpc_gateway: settings.bool("enable-grpc-gateway"),
+        cors: settings.list("cors").into_iter().collect(),
+        host_whitelist: settings.list("host-whitelist").into_iter().collect(),
         unsafe_no_fsync: settings.bool("unsafe-no-fsync"),
         logs,
         warnings,
         notes,
     })
+}
+
+fn cluster_state(settings: &Settings) -> ClusterState {
+    match settings.text("initial-cluster-state").as_str() {
+        "existing" => ClusterState::Existing,
+        _ => ClusterState::New,
+    }
 }
 
 /// How long a simple token lives; 0 means the default, as in etcd.
@@ -329,9 +335,6 @@ fn warn_of_settings(settings: &Settings, warnings: &mut Vec<String>) {
     }
     if settings.uint("max-request-bytes") > REQUEST_BYTES_SUGGESTED_MAX {
         warnings.push(format!("exceeded recommended request limit: {REQUEST_BYTES_SUGGESTED_MAX} bytes"));
-    }
-    if settings.is_given("enable-grpc-gateway") && settings.bool("enable-grpc-gateway") {
-        warnings.push("--enable-grpc-gateway has no effect: there is no JSON gateway yet".to_owned());
     }
     if settings.bool("unsafe-no-fsync") {
         warnings.push("--unsafe-no-fsync: a crash loses writes that were acknowledged".to_owned());

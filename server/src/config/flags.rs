@@ -92,7 +92,7 @@ pub const FLAGS: &[Flag] = flags! {
         "socket-reuse-address" Bool, "false", NoMeaning("listeners always set SO_REUSEADDR"), at "socket-options/reuse-address";
             "Whether listeners set SO_REUSEADDR."
         "enable-grpc-gateway" Bool, "true", Built;
-            "Whether the JSON gateway is served; there is none yet, whatever is asked for."
+            "Whether the JSON gateway is served."
         "raft-read-timeout" Duration, "5s", NotYet, at "";
             "Read timeout of connections between members."
         "raft-write-timeout" Duration, "5s", NotYet, at "";
@@ -203,9 +203,9 @@ pub const FLAGS: &[Flag] = flags! {
             "Oldest TLS version to speak: TLS1.2 or TLS1.3."
         "tls-max-version" Text, "", NoMeaning(ONLY_TLS);
             "Newest TLS version to speak: TLS1.2 or TLS1.3."
-        "cors" Origins, "*", NotYet;
+        "cors" Origins, "*", Built;
             "Origins that browsers may call from."
-        "host-whitelist" Set, "*", NotYet;
+        "host-whitelist" Set, "*", Built;
             "Host names under which plain HTTP may be asked for."
     }
     Auth: {

@@ -80,8 +80,12 @@ pub struct ServerConfig {
     pub warning_apply_duration: Duration,
     /// `--warning-unary-request-duration`, 300 ms when it was 0.
     pub warning_unary_request_duration: Duration,
-    /// `--enable-grpc-gateway`. There is no JSON gateway yet, so that true has no effect.
+    /// `--enable-grpc-gateway`
     pub enable_grpc_gateway: bool,
+    /// `--cors`: origins that browsers may call from; `*` allows all.
+    pub cors: BTreeSet<String>,
+    /// `--host-whitelist`: host names under which plain HTTP may be asked for; `*` allows all.
+    pub host_whitelist: BTreeSet<String>,
     /// `--unsafe-no-fsync`
     pub unsafe_no_fsync: bool,
 
