@@ -296,7 +296,7 @@ fn find_checks(path: &str) -> Option<(&'static str, Vec<Check>)> {
 }
 
 /// Names of the alarms that are raised anywhere in the cluster.
-/// Source: `StatusResponse.errors`, whose alarm lines read `memberID:N alarm:NAME `.
+/// Source: `StatusResponse.errors`, whose alarm lines read `memberID:N alarm:NAME`.
 fn alarms(status: &StatusResponse) -> impl Iterator<Item = &str> {
     status.errors.iter().filter_map(|error| error.split_once("alarm:")).map(|(_, name)| name.trim())
 }

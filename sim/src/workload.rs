@@ -5,7 +5,7 @@ mod auth;
 pub use auth::{Guests, root};
 
 use bytes::Bytes;
-use holdfast_core::base::LeaseId;
+use holdfast_core::base::{LeaseId, MemberId};
 use holdfast_core::boundary::{StreamOp, WatchCreate};
 use holdfast_core::request::{
     Alarm, CompactRequest, Compare, CompareResult, CompareTarget, CompareUnion, DeleteRangeRequest,
@@ -98,6 +98,8 @@ pub struct Workload {
     rng: Rng,
     mix: Mix,
     keys: Vec<Bytes>,
+    /// Whose alarms are taken away.
+    members: Vec<MemberId>,
     value_bytes: (u64, u64),
     /// Highest revision and compaction that an answer has told of.
     revision: i64,
@@ -109,13 +111,20 @@ pub struct Workload {
 }
 
 impl Workload {
-    pub fn new(seed: u64, mix: Mix, keys: usize, value_bytes: (u64, u64)) -> Workload {
+    pub fn new(
+        seed: u64,
+        mix: Mix,
+        keys: usize,
+        members: Vec<MemberId>,
+        value_bytes: (u64, u64),
+    ) -> Workload {
         let mut rng = Rng::named(seed, "workload");
         let keys = (0..keys).map(|_| draw_key(&mut rng)).collect();
         Workload {
             rng,
             mix,
             keys,
+            members,
             value_bytes,
             revision: 1,
             compacted: 0,
@@ -168,10 +177,15 @@ impl Workload {
             10 => Request::LeaseTimeToLive { id: self.lease(), keys: self.rng.chance(0.5) },
             11 => Request::LeaseLeases,
             12 => Request::HashKv { revision: self.revision_to_read() },
-            13 => match self.rng.below(4) {
+            13 => match self.rng.below(5) {
                 0 => Request::Status,
                 1 => Request::MemberList { linearizable: self.rng.chance(0.5) },
                 2 => Request::AlarmList { alarm: Alarm::None },
+                3 => Request::AlarmSet {
+                    activate: false,
+                    member: *self.rng.pick(&self.members),
+                    alarm: Alarm::NoSpace,
+                },
                 _ => Request::Hash,
             },
             14 => Request::Defragment,
@@ -530,7 +544,7 @@ mod tests {
     fn same_seed_asks_the_same() {
         let requests = || {
             let mix = Mix::draw(&mut Rng::new(5));
-            let mut workload = Workload::new(3, mix, 5, (0, 100));
+            let mut workload = Workload::new(3, mix, 5, vec![MemberId(1)], (0, 100));
             (0..200).map(|_| format!("{:?}", workload.next())).collect::<Vec<_>>()
         };
         assert_eq!(requests(), requests());

@@ -45,12 +45,12 @@ impl Node {
     }
 }
 
-/// An alarm as Status lists it (MNT-1).
+/// An alarm as Status lists it, in the form of a protobuf text (MNT-1).
 pub(super) fn alarm_text(member: MemberId, alarm: Alarm) -> String {
     let name = match alarm {
         Alarm::None => "NONE",
         Alarm::NoSpace => "NOSPACE",
         Alarm::Corrupt => "CORRUPT",
     };
-    format!("memberID:{member} alarm:{name} ")
+    format!("memberID:{member} alarm:{name}")
 }

@@ -62,7 +62,7 @@ service! {
             Err(not_supported("Maintenance", "Snapshot"))
         }
 
-        /// Reads only; what a number that nobody knows asks for is empty (MNT-4).
+        /// What a number that nobody knows asks for is empty, and so is what cannot be raised (MNT-4).
         async fn alarm(
             &self,
             request: Request<pb::AlarmRequest>,
@@ -70,13 +70,15 @@ service! {
             use pb::alarm_request::AlarmAction;
             let (metadata, _, message) = request.into_parts();
             let action = AlarmAction::try_from(message.action).ok();
-            if matches!(action, Some(AlarmAction::Activate | AlarmAction::Deactivate)) {
-                Terms::check(&self.gate, &metadata)?;
-                return Err(not_supported("Maintenance", "Alarm with another action than GET"));
-            }
             let wanted = action.and_then(|_| convert::alarm(message.alarm));
-            let list = core::Request::AlarmList { alarm: wanted.unwrap_or_default() };
-            match ask(&self.gate, &metadata, list).await? {
+            let alarm = wanted.unwrap_or_default();
+            let member = MemberId(message.member_id);
+            let request = match action {
+                Some(AlarmAction::Activate) => core::Request::AlarmSet { activate: true, member, alarm },
+                Some(AlarmAction::Deactivate) => core::Request::AlarmSet { activate: false, member, alarm },
+                Some(AlarmAction::Get) | None => core::Request::AlarmList { alarm },
+            };
+            match ask(&self.gate, &metadata, request).await? {
                 core::Response::AlarmList { header, mut alarms } => {
                     if wanted.is_none() {
                         alarms.clear();

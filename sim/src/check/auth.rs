@@ -166,7 +166,10 @@ pub fn is_refused_early(op: &Op) -> bool {
     let Some(Err(status)) = op.answer.as_ref().map(|answer| &answer.result) else { return false };
     match &op.request {
         Request::Auth(AuthRequest::Authenticate { .. }) => is_refusal(*status),
-        Request::Compact(_) | Request::LeaseGrant(_) | Request::LeaseRevoke { .. } => is_refusal(*status),
+        Request::Compact(_)
+        | Request::AlarmSet { .. }
+        | Request::LeaseGrant(_)
+        | Request::LeaseRevoke { .. } => is_refusal(*status),
         _ => *status == Status::InvalidAuthToken,
     }
 }

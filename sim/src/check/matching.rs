@@ -199,7 +199,7 @@ fn check_owners(history: &History, truth: &Truth, owned: &[bool]) -> Result<Vec<
                 return Err(Violation { check: "write", what, at: entry.seen });
             }
             Decree::Nothing
-            | Decree::NoSpace
+            | Decree::NoSpace(_)
             | Decree::Expire { .. }
             | Decree::Checkpoint { .. }
             | Decree::Member(_)
@@ -227,7 +227,8 @@ pub fn goes_through_log(request: &Request) -> bool {
         | Request::DeleteRange(_)
         | Request::Compact(_)
         | Request::LeaseGrant(_)
-        | Request::LeaseRevoke { .. } => true,
+        | Request::LeaseRevoke { .. }
+        | Request::AlarmSet { .. } => true,
         Request::Txn(txn) => !is_read_only(txn),
         Request::Auth(asked) => !auth::is_question(asked),
         _ => false,

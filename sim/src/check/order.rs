@@ -365,7 +365,10 @@ fn fits(model: &Model, place: usize, op: &Op, got: &Result<Response, Status>) ->
         (Request::MemberList { .. }, Ok(Response::MemberList { header, members })) => {
             *header == Header { revision: 0, ..view.header() } && *members == view.roster().list()
         }
-        (Request::AlarmList { .. } | Request::Hash | Request::Defragment, got) => got.is_ok(),
+        (Request::AlarmList { .. }, Ok(Response::AlarmList { header, alarms })) => {
+            *header == view.header() && alarms.iter().eq(view.alarms())
+        }
+        (Request::Hash | Request::Defragment, got) => got.is_ok(),
         (Request::Auth(_), Ok(got)) => auth::question_fits(model, place, op, got),
         _ => false,
     }

@@ -1,13 +1,13 @@
 //! The model of the whole database: a fold over the log, with every earlier position still readable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use holdfast_core::base::{KeyRange, LeaseId, MemberId};
 use holdfast_core::command::LeaseLeft;
 use holdfast_core::request::{
-    AuthAnswer, AuthRequest, CompactRequest, Header, LeaseGrantRequest, RangeRequest, Request, RequestOp,
-    Response, Secret, TxnRequest,
+    Alarm, AuthAnswer, AuthRequest, CompactRequest, Header, LeaseGrantRequest, RangeRequest, Request,
+    RequestOp, Response, Secret, TxnRequest,
 };
 use holdfast_core::status::Status;
 
@@ -37,7 +37,7 @@ pub enum Decree {
     /// What leases have left by the clock of the leader of `term`: clients cannot see it.
     Checkpoint { term: u64, items: Vec<LeaseLeft> },
     /// A member is out of space.
-    NoSpace,
+    NoSpace(MemberId),
 }
 
 /// The state after a prefix of the log, as far as it is not in the store's history.
@@ -46,7 +46,6 @@ struct Mark {
     revision: i64,
     compact: i64,
     term: u64,
-    is_full: bool,
 }
 
 /// A lease from the entry that granted it to the one that took it away.
@@ -77,11 +76,16 @@ pub struct Model {
     tokens: Vec<TokenLife>,
     /// The membership from each position on at which it became another one.
     rosters: Vec<(usize, Roster)>,
+    /// The alarms, the same way.
+    alarms: Vec<(usize, Alarms)>,
 }
+
+/// Who raised what.
+pub type Alarms = BTreeSet<(MemberId, Alarm)>;
 
 impl Default for Model {
     fn default() -> Model {
-        let start = Mark { revision: 1, compact: -1, term: 0, is_full: false };
+        let start = Mark { revision: 1, compact: -1, term: 0 };
         Model {
             store: Store::default(),
             marks: vec![start],
@@ -89,6 +93,7 @@ impl Default for Model {
             accounts: vec![(0, Accounts::default())],
             tokens: Vec::new(),
             rosters: vec![(0, Roster::default())],
+            alarms: vec![(0, Alarms::default())],
         }
     }
 }
@@ -118,8 +123,10 @@ impl Model {
                 self.rosters.push((position, roster));
                 None
             }
-            Decree::NoSpace => {
-                mark.is_full = true;
+            Decree::NoSpace(member) => {
+                let mut alarms = self.at(position - 1).alarms().clone();
+                alarms.insert((*member, Alarm::NoSpace));
+                self.alarms.push((position, alarms));
                 None
             }
             Decree::Expire { id, granted, term: of } => {
@@ -155,7 +162,8 @@ impl Model {
     }
 
     fn apply_request(&mut self, by: &By, request: &Request, position: usize, mark: &mut Mark) -> Expected {
-        if mark.is_full && needs_space(request) {
+        let is_full = self.at(position - 1).alarms().iter().any(|(_, alarm)| *alarm == Alarm::NoSpace);
+        if is_full && needs_space(request) {
             return Expected::refusal(Status::NoSpace);
         }
         if let Some(status) = self.at(position - 1).refusal(by, request) {
@@ -196,6 +204,13 @@ impl Model {
                 false => Err(Status::LeaseNotFound),
             },
             Request::Auth(change) => self.change_accounts(change, position),
+            Request::AlarmSet { activate: false, member, alarm } => {
+                let mut alarms = self.at(position - 1).alarms().clone();
+                let was_there = alarms.remove(&(*member, *alarm));
+                self.alarms.push((position, alarms));
+                let gone = was_there.then_some((*member, *alarm));
+                Ok(Response::AlarmList { header, alarms: gone.into_iter().collect() })
+            }
             other => unreachable!("{other:?} does not go through the log"),
         };
         Expected { result, pools: Vec::new() }
@@ -286,6 +301,7 @@ impl Model {
             life.until = usize::MAX;
         }
         self.rosters.pop_if(|(from, _)| *from == position);
+        self.alarms.pop_if(|(from, _)| *from == position);
         for lives in self.leases.values_mut() {
             if lives.last().is_some_and(|life| life.from == position) {
                 lives.pop();
@@ -365,6 +381,13 @@ impl View<'_> {
         let rosters = &self.model.rosters;
         let end = rosters.partition_point(|(from, _)| *from <= self.position);
         &rosters[end - 1].1
+    }
+
+    /// The alarms as they are here.
+    pub fn alarms(&self) -> &Alarms {
+        let alarms = &self.model.alarms;
+        let end = alarms.partition_point(|(from, _)| *from <= self.position);
+        &alarms[end - 1].1
     }
 
     /// Users and roles as they are here.
@@ -482,6 +505,7 @@ fn with_header(mut expected: Expected, after: Header) -> Expected {
             Response::Compact { header }
             | Response::LeaseGrant { header, .. }
             | Response::LeaseRevoke { header }
+            | Response::AlarmList { header, .. }
             | Response::Auth { header, .. } => *header = after,
             // Answers about the membership name no revision.
             Response::MemberAdd { .. }

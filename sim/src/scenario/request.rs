@@ -14,7 +14,7 @@ use super::auth::read_auth;
 use super::table::{Item, Read, Table, Trouble};
 
 /// Keys under which a step has a request.
-pub const REQUESTS: [&str; 22] = [
+pub const REQUESTS: [&str; 23] = [
     "put",
     "get",
     "delete",
@@ -35,12 +35,13 @@ pub const REQUESTS: [&str; 22] = [
     "member_promote",
     "move_leader",
     "alarm_list",
+    "disarm",
     "defragment",
     "auth",
 ];
 
 /// Requests that name a member: by `id`, or by `member` as a step knows it.
-const OF_MEMBERS: [&str; 4] = ["member_remove", "member_update", "member_promote", "move_leader"];
+const OF_MEMBERS: [&str; 5] = ["member_remove", "member_update", "member_promote", "move_leader", "disarm"];
 
 const SORT_TARGETS: [(&str, SortTarget); 5] = [
     ("key", SortTarget::Key),
@@ -103,6 +104,9 @@ pub fn read_request(kind: &str, t: &mut Table, is_about_member: bool) -> Read<Re
         "member_promote" => Request::MemberPromote { id: member(t, is_about_member)? },
         "move_leader" => Request::MoveLeader { target: member(t, is_about_member)? },
         "alarm_list" => Request::AlarmList { alarm: Alarm::None },
+        "disarm" => {
+            Request::AlarmSet { activate: false, member: member(t, is_about_member)?, alarm: Alarm::NoSpace }
+        }
         "defragment" => Request::Defragment,
         "auth" => read_auth(t)?,
         other => unreachable!("{other} is not among the requests"),

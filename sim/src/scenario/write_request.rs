@@ -3,7 +3,7 @@
 use std::fmt;
 
 use holdfast_core::request::{
-    Compare, CompareResult, CompareTarget, CompareUnion, DeleteRangeRequest, PutRequest, RangeRequest,
+    Alarm, Compare, CompareResult, CompareTarget, CompareUnion, DeleteRangeRequest, PutRequest, RangeRequest,
     Request, RequestOp, SortOrder, SortTarget, TxnRequest,
 };
 
@@ -137,7 +137,7 @@ pub fn request(request: &Request, mut f: Fields) -> Result<(&'static str, Fields
     Ok((key, f))
 }
 
-/// A request about members, or who leads.
+/// A request about members, their alarms, or who leads.
 fn change(request: &Request, f: &mut Fields) -> Option<&'static str> {
     let (key, id) = match request {
         Request::MemberAdd { is_learner, unix_s, .. } => {
@@ -149,6 +149,7 @@ fn change(request: &Request, f: &mut Fields) -> Option<&'static str> {
         Request::MemberUpdate { id, .. } => ("member_update", Some(id)),
         Request::MemberPromote { id } => ("member_promote", Some(id)),
         Request::MoveLeader { target } => ("move_leader", Some(target)),
+        Request::AlarmSet { activate: false, member, alarm: Alarm::NoSpace } => ("disarm", Some(member)),
         _ => return None,
     };
     if let Some(id) = id {

@@ -274,6 +274,6 @@ impl World {
     }
 
     fn saw_no_space(&self) -> bool {
-        self.history.log.iter().any(|entry| entry.decree == crate::oracle::model::Decree::NoSpace)
+        self.history.log.iter().any(|entry| matches!(entry.decree, crate::oracle::model::Decree::NoSpace(_)))
     }
 }

@@ -21,11 +21,13 @@ pub fn decree(action: Action) -> Decree {
         Action::LeaseExpire { id, granted, term } => {
             return Decree::Expire { id, granted: granted.0, term: term.0 };
         }
-        Action::Alarm { activate: true, alarm: Alarm::NoSpace, .. } => return Decree::NoSpace,
+        Action::Alarm { activate: true, alarm: Alarm::NoSpace, member } => return Decree::NoSpace(member),
+        // Clients only take alarms away.
+        Action::Alarm { activate, member, alarm } => Request::AlarmSet { activate, member, alarm },
         Action::Publish { member, name, client_urls } => {
             return Decree::Publish { member, name, client_urls };
         }
-        Action::StateVersionSet { .. } | Action::Alarm { .. } => return Decree::Nothing,
+        Action::StateVersionSet { .. } => return Decree::Nothing,
         Action::Auth(change) => Request::Auth(asked_for(change)),
         Action::Authenticate { user, token_prefix } => return Decree::Login { user, token_prefix },
     })

@@ -164,7 +164,7 @@ impl World {
             Machine::new(seed, member.disk.clone())
         });
         let value_bytes = (plan.value_bytes_min, plan.value_bytes_max);
-        let workload = Workload::new(seed, plan.mix.clone(), plan.keys, value_bytes);
+        let workload = Workload::new(seed, plan.mix.clone(), plan.keys, boot::ids(size), value_bytes);
         let guests = plan.auth.map(|auth| Guests::new(seed, auth, workload.keys().to_vec()));
         let mut world = World {
             now_ns: 0,

@@ -524,7 +524,8 @@ fn about(mut request: Request, subject: Option<MemberId>) -> Request {
         Request::MemberRemove { id }
         | Request::MemberPromote { id }
         | Request::MemberUpdate { id, .. }
-        | Request::MoveLeader { target: id } => *id = subject,
+        | Request::MoveLeader { target: id }
+        | Request::AlarmSet { member: id, .. } => *id = subject,
         _ => {}
     }
     request
