@@ -2,7 +2,10 @@
 //!
 //! Members and terms are left out, since no order of requests explains them.
 
-use holdfast_core::base::{self, LeaseId};
+use std::sync::Arc;
+
+use holdfast_core::base::{self, LeaseId, WatchId};
+use holdfast_core::boundary::WatchResponse;
 use holdfast_core::request as core;
 
 use crate::proto::etcdserverpb as pb;
@@ -11,6 +14,24 @@ use crate::wire;
 /// An answer that the core could have given.
 pub trait Answer {
     fn response(&self) -> core::Response;
+
+    /// The term in its header: that of the last entry that whoever answered had applied.
+    fn term(&self) -> u64;
+}
+
+/// What passed on a watch stream; why a watch ended is left out.
+pub fn watch_response(response: &pb::WatchResponse) -> WatchResponse {
+    WatchResponse {
+        revision: header(&response.header).revision,
+        raft_term: 0,
+        watch_id: WatchId(response.watch_id),
+        created: response.created,
+        canceled: response.canceled,
+        compact_revision: response.compact_revision,
+        cancel_reason: "",
+        fragment: response.fragment,
+        events: Arc::new(response.events.to_vec()),
+    }
 }
 
 fn header(header: &Option<pb::ResponseHeader>) -> core::Header {
@@ -51,44 +72,29 @@ fn response_op(op: &pb::ResponseOp) -> Option<core::ResponseOp> {
     })
 }
 
-impl Answer for pb::RangeResponse {
-    fn response(&self) -> core::Response {
-        core::Response::Range(range(self))
-    }
+macro_rules! answer {
+    ($($answer:ident in $type:ident is $response:expr;)*) => {
+        $(impl Answer for pb::$type {
+            fn response(&self) -> core::Response {
+                let $answer = self;
+                $response
+            }
+
+            fn term(&self) -> u64 {
+                self.header.as_ref().map_or(0, |header| header.raft_term)
+            }
+        })*
+    };
 }
 
-impl Answer for pb::PutResponse {
-    fn response(&self) -> core::Response {
-        core::Response::Put(put(self))
-    }
-}
-
-impl Answer for pb::DeleteRangeResponse {
-    fn response(&self) -> core::Response {
-        core::Response::DeleteRange(delete(self))
-    }
-}
-
-impl Answer for pb::TxnResponse {
-    fn response(&self) -> core::Response {
-        core::Response::Txn(txn(self))
-    }
-}
-
-impl Answer for pb::LeaseGrantResponse {
-    fn response(&self) -> core::Response {
-        core::Response::LeaseGrant { header: header(&self.header), id: LeaseId(self.id), ttl: self.ttl }
-    }
-}
-
-impl Answer for pb::LeaseKeepAliveResponse {
-    fn response(&self) -> core::Response {
-        core::Response::LeaseKeepAlive { header: header(&self.header), id: LeaseId(self.id), ttl: self.ttl }
-    }
-}
-
-impl Answer for pb::LeaseRevokeResponse {
-    fn response(&self) -> core::Response {
-        core::Response::LeaseRevoke { header: header(&self.header) }
-    }
+answer! {
+    a in RangeResponse is core::Response::Range(range(a));
+    a in PutResponse is core::Response::Put(put(a));
+    a in DeleteRangeResponse is core::Response::DeleteRange(delete(a));
+    a in TxnResponse is core::Response::Txn(txn(a));
+    a in LeaseGrantResponse is
+        core::Response::LeaseGrant { header: header(&a.header), id: LeaseId(a.id), ttl: a.ttl };
+    a in LeaseKeepAliveResponse is
+        core::Response::LeaseKeepAlive { header: header(&a.header), id: LeaseId(a.id), ttl: a.ttl };
+    a in LeaseRevokeResponse is core::Response::LeaseRevoke { header: header(&a.header) };
 }

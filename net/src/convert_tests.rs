@@ -9,6 +9,7 @@ const IDENTITY: Identity = Identity {
     member_id: MemberId(12),
     request_bytes_max: 1_572_864,
     election_timeout_ms: 1000,
+    wall: crate::clock::WallClock::TRUE,
 };
 
 /// The message as a client would send it and the decoder hands it out.

@@ -4,8 +4,8 @@
 //! queue has no bound of its own: each caller has at most one `Call` in it, callers are bounded by the
 //! transport's streams, and the core refuses proposals above `Limits::proposals_max`.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use holdfast_core::auth::ROOT;
@@ -13,7 +13,9 @@ use holdfast_core::base::{ClusterId, MemberId, StreamId, WaiterId};
 use holdfast_core::boundary::{StreamOp, WatchResponse};
 use holdfast_core::request::{Credentials, Request, Response};
 use holdfast_core::status::Status;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::clock::WallClock;
 
 /// What clients want of the core loop, in the order they said it.
 /// A waiter's `Call` comes before its `Abandon`; a stream's `OpenStream` before its `Stream`s.
@@ -47,6 +49,8 @@ pub struct Identity {
     pub request_bytes_max: u32,
     /// `--election-timeout`: three of them without a leader end streams that asked for one (LEAD-2).
     pub election_timeout_ms: u64,
+    /// The id of a member that is added rests on it (CL-1).
+    pub wall: WallClock,
 }
 
 /// What callers may expect of the node.
@@ -68,7 +72,9 @@ struct Shared {
     inbound: mpsc::UnboundedSender<Inbound>,
     /// Next waiter or stream id; one counter for both, they never meet.
     next_id: AtomicU64,
-    outlook: watch::Sender<Outlook>,
+    outlook: Mutex<Outlook>,
+    /// Wakes in the order of waiting: a `watch` draws it, and no seed of ours decides what.
+    changed: Notify,
     identity: Identity,
 }
 
@@ -76,8 +82,8 @@ impl Gate {
     /// A gate and the core loop's end of it. No leader is known at first.
     pub fn new(identity: Identity) -> (Gate, Inbox) {
         let (inbound, inbox) = mpsc::unbounded_channel();
-        let outlook = watch::Sender::new(Outlook::default());
-        let shared = Shared { inbound, next_id: AtomicU64::new(1), outlook, identity };
+        let (outlook, changed) = (Mutex::default(), Notify::new());
+        let shared = Shared { inbound, next_id: AtomicU64::new(1), outlook, changed, identity };
         (Gate { shared: Arc::new(shared) }, inbox)
     }
 
@@ -125,37 +131,52 @@ impl Gate {
 
     /// The core loop says whether the node knows a leader.
     pub fn set_leader_known(&self, known: bool) {
-        self.shared
-            .outlook
-            .send_if_modified(|outlook| std::mem::replace(&mut outlook.leader_known, known) != known);
+        self.change(|outlook| outlook.leader_known = known);
     }
 
     pub fn is_leader_known(&self) -> bool {
-        self.shared.outlook.borrow().leader_known
+        self.outlook().leader_known
     }
 
     /// The core loop says whether the member is a learner.
     pub fn set_learner(&self, is_learner: bool) {
-        self.shared.outlook.send_modify(|outlook| outlook.is_learner = is_learner);
+        self.change(|outlook| outlook.is_learner = is_learner);
     }
 
     pub fn is_learner(&self) -> bool {
-        self.shared.outlook.borrow().is_learner
+        self.outlook().is_learner
     }
 
     /// The member is about to stop: streams without an end of their own (watches, keep-alives) end with
     /// `Status::Stopped`, so that their clients go elsewhere; calls go on being answered.
     pub fn close(&self) {
-        self.shared.outlook.send_if_modified(|outlook| !std::mem::replace(&mut outlook.closing, true));
+        self.change(|outlook| outlook.closing = true);
     }
 
     pub fn is_closing(&self) -> bool {
-        self.shared.outlook.borrow().closing
+        self.outlook().closing
     }
 
-    /// For those who wait for a change of what the core loop has said.
-    pub(crate) fn outlook(&self) -> watch::Receiver<Outlook> {
-        self.shared.outlook.subscribe()
+    fn outlook(&self) -> Outlook {
+        *self.shared.outlook.lock().expect("nobody panics while holding it")
+    }
+
+    fn change(&self, set: impl FnOnce(&mut Outlook)) {
+        set(&mut self.shared.outlook.lock().expect("nobody panics while holding it"));
+        self.shared.changed.notify_waiters();
+    }
+
+    /// Waits until what the core loop has said is so.
+    pub(crate) async fn wait_for(&self, is_so: impl Fn(Outlook) -> bool) {
+        loop {
+            let mut changed = std::pin::pin!(self.shared.changed.notified());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            if is_so(self.outlook()) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Whether the core loop is gone.

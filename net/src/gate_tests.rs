@@ -6,6 +6,7 @@ fn identity() -> Identity {
         member_id: MemberId(2),
         request_bytes_max: 1_572_864,
         election_timeout_ms: 1000,
+        wall: WallClock::TRUE,
     }
 }
 

@@ -18,6 +18,6 @@ pub use hyper::body::Incoming;
 #[cfg(not(madsim))]
 pub use peer::{PROTOCOL_HEADER, is_real_etcd, serve_peers};
 #[cfg(madsim)]
-pub use simulated::{listen_madsim, listen_peers_madsim};
+pub use simulated::{PACE, listen_madsim, listen_peers_madsim};
 #[cfg(not(madsim))]
 pub use socket::{Options, serve};

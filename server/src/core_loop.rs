@@ -16,6 +16,7 @@ use holdfast_net::peer::{PeerEvent, REMOVED};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant as Clock;
 
+use crate::clock::HostClock;
 use crate::disk::log_writer::LogWork;
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
@@ -26,7 +27,7 @@ use crate::{notes, tally};
 const BATCH_MAX: usize = 4096;
 
 /// How often watchers are counted.
-const CENSUS_INTERVAL: Duration = Duration::from_secs(1);
+const CENSUS_INTERVAL_NS: u64 = 1_000_000_000;
 
 /// What the rest of the process tells the loop.
 #[derive(Debug)]
@@ -75,10 +76,10 @@ pub struct Parts {
     pub checkpoints: mpsc::UnboundedSender<CheckpointStep>,
     pub passwords: Passwords,
     pub metrics: Metrics,
-    /// When the process began: the node's instant zero.
-    pub began: Clock,
+    /// Zero is the node's instant zero.
+    pub clock: HostClock,
     /// `--heartbeat-interval`.
-    pub tick: Duration,
+    pub tick_ns: u64,
     /// `--warning-apply-duration`.
     pub slow_apply: Duration,
     /// Told once, when the member has published itself (CL-12).
@@ -102,18 +103,18 @@ pub struct CoreLoop {
     said: Vec<PeerEvent>,
     inputs: Vec<Input>,
     effects: Effects,
-    next_tick: Clock,
+    next_tick: Instant,
     was_leader_known: bool,
     was_learner: bool,
     /// The cluster has removed this member.
     is_removed: bool,
     /// When watchers are counted next.
-    census_at: Clock,
+    census_at: Instant,
 }
 
 impl CoreLoop {
     pub fn new(node: Node, parts: Parts) -> CoreLoop {
-        let next_tick = Clock::now() + parts.tick;
+        let next_tick = Instant(parts.clock.now().0 + parts.tick_ns);
         CoreLoop {
             node,
             parts,
@@ -149,9 +150,9 @@ impl CoreLoop {
     async fn wait(&mut self) {
         let mut deadline = self.next_tick;
         if let Some(wake_at) = self.effects.wake_at {
-            deadline = deadline.min(self.parts.began + Duration::from_nanos(wake_at.0));
+            deadline = deadline.min(wake_at);
         }
-        if deadline <= Clock::now() {
+        if deadline <= self.parts.clock.now() {
             // Lets the simulator's other tasks run; on a thread of our own it is nothing.
             tokio::task::yield_now().await;
             return;
@@ -166,7 +167,7 @@ impl CoreLoop {
             // Its sender is among `parts`: there is always one.
             _ = self.parts.peer_events.recv_many(&mut self.said, BATCH_MAX) => {}
             _ = self.parts.inbox.recv_many(&mut self.inbound, BATCH_MAX) => {}
-            () = tokio::time::sleep_until(deadline) => {}
+            () = tokio::time::sleep_until(self.parts.clock.when(deadline)) => {}
         }
     }
 
@@ -200,15 +201,15 @@ impl CoreLoop {
             self.take_inbound(inbound);
         }
         self.inbound = inbound;
-        let now = Clock::now();
+        let now = self.parts.clock.now();
         if now >= self.next_tick {
             self.inputs.push(Input::Tick);
             self.count_watchers(now);
             self.parts.peers.follow(&self.node);
-            self.next_tick += self.parts.tick;
+            self.next_tick.0 += self.parts.tick_ns;
             if self.next_tick <= now {
                 // A process that was paused ticks once, not for all it missed.
-                self.next_tick = now + self.parts.tick;
+                self.next_tick = Instant(now.0 + self.parts.tick_ns);
             }
         }
         Ok(false)
@@ -262,8 +263,7 @@ impl CoreLoop {
     /// One turn of the node, and what it asks for.
     fn turn(&mut self) -> Result<(), Death> {
         let began = Clock::now();
-        let now = Instant(u64::try_from((began - self.parts.began).as_nanos()).unwrap_or(u64::MAX));
-        self.node.step(now, &mut self.inputs, &mut self.effects);
+        self.node.step(self.parts.clock.now(), &mut self.inputs, &mut self.effects);
         let took = began.elapsed();
         if took > self.parts.slow_apply {
             self.parts.metrics.raft.slow_apply.inc();
@@ -344,9 +344,9 @@ impl CoreLoop {
     }
 
     /// Walks over all watchers, therefore once a second only.
-    fn count_watchers(&mut self, now: Clock) {
+    fn count_watchers(&mut self, now: Instant) {
         if now >= self.census_at {
-            self.census_at = now + CENSUS_INTERVAL;
+            self.census_at = Instant(now.0 + CENSUS_INTERVAL_NS);
             let (_, watchers, slow) = self.node.watch_counts();
             self.parts.metrics.store.watchers.set(clamp(watchers));
             self.parts.metrics.store.slow_watchers.set(clamp(slow));

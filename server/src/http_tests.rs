@@ -20,6 +20,7 @@ fn endpoints(node: Node) -> Endpoints {
         member_id: MemberId(2),
         request_bytes_max: 1 << 20,
         election_timeout_ms: 1000,
+        wall: holdfast_net::clock::WallClock::TRUE,
     };
     let (gate, mut inbox) = Gate::new(identity);
     tokio::spawn(async move {

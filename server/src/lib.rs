@@ -1,6 +1,7 @@
 //! The production shell and the holdfast binary.
 
 pub mod boot;
+pub mod clock;
 pub mod config;
 pub mod core_loop;
 #[cfg(not(madsim))]

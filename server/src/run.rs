@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant as Clock;
 
 use crate::boot::{Opened, StartError, open};
+use crate::clock::HostClock;
 use crate::config::ServerConfig;
 use crate::core_loop::{CoreLoop, Death, Event, Parts};
 use crate::disk::Disk;
@@ -37,21 +38,31 @@ pub struct Member {
     pub published: tokio::sync::oneshot::Receiver<()>,
 }
 
-/// Opens the node on `disk`, starts its lanes and lets other members in by `door`.
+/// What a member stands on.
+pub struct Host<D> {
+    pub disk: D,
+    pub clock: HostClock,
+    /// Where other members come in.
+    pub door: PeerDoor,
+    /// Decides everything that is left to chance.
+    pub seed: u64,
+}
+
+/// Opens the node on the host's disk, starts its lanes and lets other members in.
 /// Errors: the directory or the flags are refused; nothing was changed.
 pub async fn start<D: Disk>(
     config: &ServerConfig,
-    disk: D,
     limits: Limits,
-    seed: u64,
-    door: PeerDoor,
+    host: Host<D>,
 ) -> Result<Member, StartError> {
+    let Host { disk, clock, door, seed } = host;
     let Opened { node, identity, layout, checkpoints, known } = open(config, &disk, limits, seed).await?;
     let (gate, inbox) = Gate::new(gate::Identity {
         cluster_id: identity.cluster_id,
         member_id: identity.member_id,
         request_bytes_max: u32::try_from(config.max_request_bytes).unwrap_or(u32::MAX),
         election_timeout_ms: u64::try_from(config.election_timeout.as_millis()).unwrap_or(u64::MAX),
+        wall: clock.wall(),
     });
     let metrics = Metrics::new(crate::metrics::Identity {
         member_id: identity.member_id.0,
@@ -93,8 +104,8 @@ pub async fn start<D: Disk>(
         checkpoints: steps,
         passwords: Passwords::start(config.bcrypt_cost, &events).map_err(no_thread)?,
         metrics: metrics.clone(),
-        began: Clock::now(),
-        tick: config.heartbeat_interval,
+        clock: clock.begin(),
+        tick_ns: u64::try_from(config.heartbeat_interval.as_nanos()).unwrap_or(u64::MAX),
         slow_apply: config.warning_apply_duration,
         publish: Some(publish),
     };
@@ -151,6 +162,6 @@ pub fn request_timeout(config: &ServerConfig) -> Duration {
     Duration::from_secs(5) + 2 * config.election_timeout
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(madsim)))]
 #[path = "run_tests.rs"]
 mod tests;

@@ -25,7 +25,12 @@ fn config() -> ServerConfig {
 /// Starts a member and waits until it may serve.
 async fn serving(disk: &TestDisk) -> Member {
     let door = PeerDoor { listeners: Vec::new() };
-    let member = start(&config(), disk.clone(), Limits::default(), 7, door).await;
+    let member = start(
+        &config(),
+        Limits::default(),
+        Host { disk: disk.clone(), clock: HostClock::system(), door, seed: 7 },
+    )
+    .await;
     let mut member = member.expect("a sound directory");
     (&mut member.published).await.expect("it publishes itself");
     member
@@ -128,7 +133,12 @@ async fn damaged_log_is_refused_with_its_place_and_left_as_it_is() {
     disk.contents().files.get_mut(segment).expect("the log")[4096 + 20] ^= 1;
     let before = disk.contents().files[segment].clone();
     let door = PeerDoor { listeners: Vec::new() };
-    let refusal = start(&config(), disk.clone(), Limits::default(), 7, door).await;
+    let refusal = start(
+        &config(),
+        Limits::default(),
+        Host { disk: disk.clone(), clock: HostClock::system(), door, seed: 7 },
+    )
+    .await;
     let refusal = refusal.err().expect("it is damaged");
     let line = refusal.to_string();
     assert!(line.contains(&format!("{segment} at offset 4096")), "{line}");

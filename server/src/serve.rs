@@ -9,6 +9,7 @@ use holdfast_core::request::Request;
 use holdfast_net::gateway::{Access, Gateway};
 use holdfast_net::listen::{Edge, Options};
 use holdfast_server::boot::{StartError, advertised};
+use holdfast_server::clock::HostClock;
 use holdfast_server::config::{ServerConfig, Url};
 use holdfast_server::core_loop::{Death, Event};
 use holdfast_server::data_dir::DataDir;
@@ -19,7 +20,7 @@ use holdfast_server::grpc_count::CountCalls;
 use holdfast_server::http::{Endpoints, Surface, Versions};
 use holdfast_server::logs;
 use holdfast_server::ports::{Port, plain_http, serve_all, thread_count};
-use holdfast_server::run::{Member, request_timeout, start};
+use holdfast_server::run::{Host, Member, request_timeout, start};
 use holdfast_server::supervisor::{Ending, Signals, notify_ready};
 use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{oneshot, watch};
@@ -71,10 +72,11 @@ async fn serve(config: &ServerConfig) -> Result<Ending, String> {
         info!(address = port.address.to_string(), "serving peer traffic");
     }
     let door = PeerDoor { listeners: peer_ports.into_iter().map(Port::into_listener).collect() };
+    let host = Host { disk, clock: HostClock::system(), door, seed: rand::random() };
     let started = tokio::select! {
         biased;
         ending = signals.next() => return Ok(ending),
-        started = start(config, disk, Limits::default(), rand::random(), door) => started,
+        started = start(config, Limits::default(), host) => started,
     };
     let mut member = match started {
         Ok(member) => member,

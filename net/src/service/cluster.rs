@@ -1,7 +1,5 @@
 //! Members of the cluster.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use holdfast_core::base::MemberId;
 use holdfast_core::request as core;
 use tonic::{Request, Response, Status};
@@ -32,12 +30,6 @@ fn members(members: Vec<core::Member>) -> Vec<pb::Member> {
     members.into_iter().map(convert::member).collect()
 }
 
-/// The wall clock in whole seconds; the id of a member that is added rests on it (CL-1).
-fn unix_s() -> u64 {
-    // A clock before 1970 gives an id as good as any other.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 #[tonic::async_trait]
 impl pb::cluster_server::Cluster for Cluster {
     async fn member_list(
@@ -63,7 +55,7 @@ impl pb::cluster_server::Cluster for Cluster {
         let add = core::Request::MemberAdd {
             peer_urls: message.peer_ur_ls,
             is_learner: message.is_learner,
-            unix_s: unix_s(),
+            unix_s: self.gate.identity().wall.unix_s(),
         };
         match ask(&self.gate, &metadata, add).await? {
             core::Response::MemberAdd { header, member, members: list } => {

@@ -64,12 +64,11 @@ impl Terms {
         gate: &Gate,
         call: impl Future<Output = Result<T, Status>>,
     ) -> Result<T, Status> {
-        let mut outlook = gate.outlook();
         tokio::select! {
             biased;
             answer = call => answer,
             () = self.over() => Err(refusal(status::Status::ContextDeadlineExceeded)),
-            _ = outlook.wait_for(|outlook| outlook.closing) => Err(refusal(status::Status::Stopped)),
+            () = gate.wait_for(|outlook| outlook.closing) => Err(refusal(status::Status::Stopped)),
         }
     }
 
@@ -87,10 +86,9 @@ impl Terms {
     pub fn bound_standing<S>(self, gate: &Gate, stream: S) -> Until<S> {
         let gate = gate.clone();
         let end: End = Box::pin(async move {
-            let mut outlook = gate.outlook();
             tokio::select! {
                 biased;
-                _ = outlook.wait_for(|outlook| outlook.closing) => refusal(status::Status::Stopped),
+                () = gate.wait_for(|outlook| outlook.closing) => refusal(status::Status::Stopped),
                 status = self.broken(&gate) => status,
             }
         });
@@ -118,11 +116,9 @@ impl Terms {
 /// Waits until the node has known no leader for long.
 async fn leader_lost(gate: &Gate) {
     let patience = Duration::from_millis(gate.identity().election_timeout_ms) * LEADERLESS_ELECTIONS_MAX;
-    let mut outlook = gate.outlook();
     loop {
-        // The gate itself holds the sending half: waiting never fails.
-        outlook.wait_for(|outlook| !outlook.leader_known).await.ok();
-        if timeout(patience, outlook.wait_for(|outlook| outlook.leader_known)).await.is_err() {
+        gate.wait_for(|outlook| !outlook.leader_known).await;
+        if timeout(patience, gate.wait_for(|outlook| outlook.leader_known)).await.is_err() {
             return;
         }
     }

@@ -26,6 +26,7 @@ pub fn identity() -> Identity {
         member_id: MemberId(200),
         request_bytes_max: 1_572_864,
         election_timeout_ms: 20,
+        wall: holdfast_net::clock::WallClock::TRUE,
     }
 }
 

@@ -18,13 +18,13 @@ use holdfast_net::proto::etcdserverpb::{self as pb, kv_client::KvClient, lease_c
 use holdfast_net::proto::mvccpb;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::history::{Ask, History, Keys, Seen, Told};
 use crate::rng::Rng;
 
-/// How long a client waits that is in no hurry.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a client waits that asks when all is over.
+const PATIENCE_AT_LAST: Duration = Duration::from_secs(5);
 
 /// Longest pause after a call without an answer.
 const PAUSE_NS: u64 = 200_000_000;
@@ -37,6 +37,8 @@ pub struct Shared {
     /// Bounds of the pause between two calls, in ns.
     pub think_ns: (u64, u64),
     pub value_bytes_max: u64,
+    /// How long a client waits that is in no hurry.
+    pub patience: Duration,
 }
 
 /// A member as a client knows it.
@@ -47,14 +49,37 @@ pub struct Server {
     pub life: Arc<AtomicUsize>,
 }
 
+impl Server {
+    pub fn channel(&self) -> Channel {
+        Endpoint::from_static(self.url).connect_lazy()
+    }
+
+    pub fn life(&self) -> usize {
+        self.life.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    /// Writes something into the history, with the time.
+    pub fn write_down<T>(&self, note: impl FnOnce(&mut History, u64) -> T) -> T {
+        let now_ns = u64::try_from(self.began.elapsed().as_nanos()).expect("runs are short");
+        note(&mut self.history.lock().expect("nobody panics while holding it"), now_ns)
+    }
+}
+
 /// One client.
 pub struct Client {
-    server: Server,
+    servers: Vec<Server>,
+    /// The one that is called now.
+    at: usize,
+    /// Whether some of its calls are given up soon.
+    hurries: bool,
+    /// The one that answered last.
+    heard: usize,
     number: u64,
     rng: Rng,
     shared: Shared,
-    kv: KvClient<Channel>,
-    lease: LeaseClient<Channel>,
+    channels: Vec<Channel>,
     /// Mod revisions as last seen, for guards.
     seen: BTreeMap<String, i64>,
     leases: Vec<i64>,
@@ -64,15 +89,19 @@ pub struct Client {
 type Called<T> = Option<(i64, T)>;
 
 impl Client {
-    pub fn new(number: u64, seed: u64, shared: Shared, server: &Server) -> Client {
-        let channel = Endpoint::from_static(server.url).connect_lazy();
+    /// One that knows these servers, and turns to one of them first.
+    pub fn new(number: u64, seed: u64, shared: Shared, servers: &[Server]) -> Client {
+        let mut rng = Rng::named(seed, &format!("client {number}"));
+        let at = rng.below(servers.len() as u64) as usize;
         Client {
-            server: server.clone(),
+            servers: servers.to_vec(),
+            at,
+            hurries: true,
+            heard: at,
             number,
-            rng: Rng::named(seed, &format!("client {number}")),
+            rng,
             shared,
-            kv: KvClient::new(channel.clone()),
-            lease: LeaseClient::new(channel),
+            channels: servers.iter().map(Server::channel).collect(),
             seen: BTreeMap::new(),
             leases: Vec::new(),
             written: 0,
@@ -96,15 +125,37 @@ impl Client {
                 _ => self.revoke().await,
             };
             if done.is_none() {
+                if self.rng.chance(0.7) {
+                    self.at = (self.at + 1) % self.servers.len();
+                }
                 sleep(Duration::from_nanos(self.rng.between(1, PAUSE_NS))).await;
             }
         }
     }
 
+    /// From here on it is in no hurry.
+    pub fn patient(mut self) -> Client {
+        self.hurries = false;
+        self
+    }
+
+    /// Puts some key.
+    pub async fn put_something(&mut self) -> Called<()> {
+        self.put().await
+    }
+
+    fn kv(&self) -> KvClient<Channel> {
+        KvClient::new(self.channels[self.at].clone())
+    }
+
+    fn lease(&self) -> LeaseClient<Channel> {
+        LeaseClient::new(self.channels[self.at].clone())
+    }
+
     async fn put(&mut self) -> Called<()> {
         let (key, value) = (self.key(), self.value());
         let sets = BTreeMap::from([(key.clone(), Some(value.clone()))]);
-        let mut kv = self.kv.clone();
+        let mut kv = self.kv();
         let call = |request| async move { kv.put(request).await };
         let message = put(&key, &value, 0);
         let request = core::Request::Put(put_request(message.clone()));
@@ -116,7 +167,7 @@ impl Client {
     async fn delete(&mut self) -> Called<()> {
         let key = self.key();
         let sets = BTreeMap::from([(key.clone(), None)]);
-        let mut kv = self.kv.clone();
+        let mut kv = self.kv();
         let call = |request| async move { kv.delete_range(request).await };
         let message = pb::DeleteRangeRequest { key: key.into_bytes().into(), ..Default::default() };
         let request = core::Request::DeleteRange(delete_range_request(message.clone()));
@@ -144,7 +195,7 @@ impl Client {
             failure: vec![pb::RequestOp { request: Some(Op::RequestRange(one(&guard))) }],
         };
         let sets = BTreeMap::from([(guard.clone(), Some(value)), (beside, Some(other))]);
-        let mut kv = self.kv.clone();
+        let mut kv = self.kv();
         let call = |request| async move { kv.txn(request).await };
         let request = txn_request(message.clone()).expect("it is not nested");
         let ask = (Ask::Write { sets, guarded: true }, core::Request::Txn(request));
@@ -194,7 +245,7 @@ impl Client {
             0 => Ask::Read { from, to, serializable },
             _ => Ask::ReadAt { revision },
         };
-        let mut kv = self.kv.clone();
+        let mut kv = self.kv();
         let call = |request| async move { kv.range(request).await };
         let done = self
             .call((ask, core::Request::Range(range_request(message.clone()))), message, call, |answer| {
@@ -210,11 +261,11 @@ impl Client {
 
     async fn grant(&mut self) -> Called<()> {
         let message = pb::LeaseGrantRequest { ttl: self.rng.between(1, 6) as i64, id: 0 };
-        let mut client = self.lease.clone();
+        let mut client = self.lease();
         let call = |request| async move { client.lease_grant(request).await };
         let request = core::Request::LeaseGrant(core::LeaseGrantRequest { id: LeaseId(0), ttl: message.ttl });
         let done = self
-            .call((Ask::Renew, request), message, call, |answer| {
+            .call((Ask::Renew { is_grant: true }, request), message, call, |answer| {
                 let told = Told::Renewed { lease: answer.id, ttl_s: answer.ttl };
                 (header(answer.header), told, answer.id)
             })
@@ -231,7 +282,7 @@ impl Client {
         let value = self.value();
         let key = format!("leased-{value}");
         let sets = BTreeMap::from([(key.clone(), Some(value.clone()))]);
-        let mut kv = self.kv.clone();
+        let mut kv = self.kv();
         let call = |request| async move { kv.put(request).await };
         let message = put(&key, &value, lease);
         let request = core::Request::Put(put_request(message.clone()));
@@ -242,7 +293,7 @@ impl Client {
 
     async fn keep_alive(&mut self) -> Called<()> {
         let lease = *self.leases.last()?;
-        let mut client = self.lease.clone();
+        let mut client = self.lease();
         let call = |request: Request<pb::LeaseKeepAliveRequest>| async move {
             // The requests do not end while the answer is awaited.
             let requests = stream::once(ready(request.into_inner())).chain(stream::pending());
@@ -251,15 +302,18 @@ impl Client {
             answer.map(Response::new).ok_or_else(|| Status::unavailable("the stream ended"))
         };
         let request = core::Request::LeaseKeepAlive { id: LeaseId(lease) };
-        self.call((Ask::Renew, request), pb::LeaseKeepAliveRequest { id: lease }, call, |answer| {
-            (header(answer.header), Told::Renewed { lease: answer.id, ttl_s: answer.ttl }, ())
-        })
+        self.call(
+            (Ask::Renew { is_grant: false }, request),
+            pb::LeaseKeepAliveRequest { id: lease },
+            call,
+            |answer| (header(answer.header), Told::Renewed { lease: answer.id, ttl_s: answer.ttl }, ()),
+        )
         .await
     }
 
     async fn revoke(&mut self) -> Called<()> {
         let id = self.leases.pop()?;
-        let mut client = self.lease.clone();
+        let mut client = self.lease();
         let call = |request| async move { client.lease_revoke(request).await };
         let request = core::Request::LeaseRevoke { id: LeaseId(id) };
         self.call((Ask::Revoke { lease: id }, request), pb::LeaseRevokeRequest { id }, call, |answer| {
@@ -282,8 +336,9 @@ impl Client {
         F: Future<Output = Result<Response<R>, Status>>,
     {
         let mut request = Request::new(message);
-        let mut patience = PATIENCE;
-        let hurried = !matches!(ask, Ask::ReadAt { .. });
+        let hurried = self.hurries && !matches!(ask, Ask::ReadAt { .. });
+        let calm = if self.hurries { self.shared.patience } else { PATIENCE_AT_LAST };
+        let mut patience = calm;
         let short = Duration::from_nanos(self.rng.log_between(10_000, 50_000_000));
         match self.rng.weighted(&[8, 1, 1]) {
             1 if hurried => patience = short,
@@ -293,34 +348,45 @@ impl Client {
         let id = self.write_down(|history, now_ns| history.begin(self.number, now_ns, ask, asked));
         let life = self.life();
         let result = timeout(patience, call(request)).await;
+        let has_moved = result.as_ref().is_ok_and(Result::is_ok) && self.heard != self.at;
+        if has_moved {
+            self.heard = self.at;
+        }
         self.write_down(|history, now_ns| match result {
             Ok(Ok(answer)) => {
                 let answer = answer.into_inner();
                 let same = Some(life).filter(|life| *life == self.life());
                 history.saw(id, now_ns, answer.response(), same);
+                history.terms_seen.insert(answer.term());
+                if has_moved {
+                    history.mark("failovers");
+                }
                 let (revision, told, kept) = read(answer);
                 history.answered(id, now_ns, revision, told);
                 Some((revision, kept))
             }
             Ok(Err(status)) => {
                 history.failed(id, now_ns, &format!("{:?} {}", status.code(), status.message()));
+                if matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled) {
+                    history.mark("deadlines");
+                }
                 None
             }
             Err(_) => {
                 history.failed(id, now_ns, "given up");
+                history.mark(if patience == calm { "given_up" } else { "cancelled" });
                 None
             }
         })
     }
 
     fn write_down<T>(&self, note: impl FnOnce(&mut History, u64) -> T) -> T {
-        let now_ns = u64::try_from(self.shared.began.elapsed().as_nanos()).expect("runs are short");
-        note(&mut self.shared.history.lock().expect("nobody panics while holding it"), now_ns)
+        self.shared.write_down(note)
     }
 
     /// The member's life that is called now.
     fn life(&self) -> usize {
-        self.server.life.load(Ordering::Relaxed)
+        self.servers[self.at].life()
     }
 
     fn key(&mut self) -> String {

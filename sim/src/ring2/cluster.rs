@@ -1,179 +1,152 @@
-//! Three members under the production shell: bootstrap, peer streams, elections, kills of one at a time.
-//!
-//! The clients are those of the single member, each at a member of its own.
+//! Members under the production shell as nodes of one simulated network, and who leads among them.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use holdfast_core::boundary::Limits;
-use holdfast_net::listen::listen_madsim;
-use holdfast_server::config::{Outcome, ServerConfig, Surroundings, parse};
-use holdfast_server::door::PeerDoor;
-use holdfast_server::run::{Member, start};
 use madsim::net::NetSim;
-use madsim::runtime::{Handle, NodeHandle, Runtime};
-use tokio::time::{Instant, sleep};
+use madsim::runtime::{Handle, NodeHandle};
 
-use super::client::{Client, Server, Shared};
-use super::disk::SharedDisk;
-use super::history::{History, Keys};
-use super::{CALM, judge, read_all};
-use crate::disk::DiskFaults;
-use crate::rng::{Rng, derive};
+use super::client::Server;
+use super::site::{Failure, Parts, Site, ip};
 
-/// A member has fewer lives in a run.
-const LIVES_MAX: usize = 1000;
-
-const URLS: [&str; 3] = ["http://10.0.1.1:2379", "http://10.0.1.2:2379", "http://10.0.1.3:2379"];
-
-/// What came of a seed.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ClusterReport {
-    pub acknowledged: u64,
-    pub kills: u64,
-    /// Histories that the black-box checker gave up.
-    pub undecided: u64,
-    pub history_hash: u64,
+/// The members' machines, their clients' machine, and the network between them.
+pub struct Cluster {
+    pub sites: Vec<Arc<Site>>,
+    nodes: Vec<NodeHandle>,
+    pub clients: NodeHandle,
+    failed: Failure,
+    seen: Mutex<Leaders>,
 }
 
-fn ip(place: usize) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(10, 0, 1, place as u8 + 1))
+/// Who has led so far.
+#[derive(Debug, Default)]
+pub struct Leaders {
+    /// Places in the order in which they began to lead.
+    pub order: Vec<usize>,
+    /// Who did when it was last looked.
+    did: Vec<bool>,
 }
 
-/// Runs one seed on this thread. Errors: what did not fit.
-pub fn run_cluster_seed(seed: u64) -> Result<ClusterReport, String> {
-    let mut runtime = Runtime::with_seed_and_config(seed, Default::default());
-    runtime.set_time_limit(Duration::from_secs(600));
-    runtime.block_on(run(seed))
-}
-
-async fn run(seed: u64) -> Result<ClusterReport, String> {
-    let mut rng = Rng::named(seed, "ring2 cluster");
-    let handle = Handle::current();
-    let failed: Arc<Mutex<Option<String>>> = Arc::default();
-    let servers: Vec<Server> = URLS.iter().map(|url| Server { url, life: Arc::default() }).collect();
-    let members: Vec<(SharedDisk, NodeHandle)> = (0..3)
-        .map(|place| {
-            let faults = DiskFaults { sync_ns: (50_000, 5_000_000), ..DiskFaults::default() };
-            let disk = SharedDisk::new(derive(seed, place as u64), faults);
-            let (site, failed) = (disk.clone(), failed.clone());
-            let lives = servers[place].life.clone();
-            lives.store(place * LIVES_MAX, Ordering::Relaxed);
-            let node = handle.create_node().name(format!("m{place}")).ip(ip(place));
-            let node = node.init(move || {
-                let life = lives.fetch_add(1, Ordering::Relaxed);
-                serve(place, site.clone(), derive(seed, life as u64), failed.clone())
-            });
-            (disk, node.build())
-        })
-        .collect();
-    let clients = handle.create_node().name("clients").ip([10, 0, 1, 9].into()).build();
-    let shared = Shared {
-        history: Arc::new(Mutex::new(History::default())),
-        began: Instant::now(),
-        think_ns: (0, 20_000_000),
-        value_bytes_max: 500,
-    };
-    let until = shared.began + Duration::from_secs(20);
-    let working: Vec<_> = (0..3)
-        .map(|n| clients.spawn(Client::new(n as u64, seed, shared.clone(), &servers[n]).run(until)))
-        .collect();
-    let mut kills = 0;
-    while Instant::now() < until {
-        sleep(Duration::from_nanos(rng.between(1_000_000_000, 4_000_000_000))).await;
-        let (disk, node) = &members[rng.below(3) as usize];
-        if rng.chance(0.4) {
-            NetSim::current().clog_node(node.id());
-            sleep(Duration::from_nanos(rng.log_between(10_000_000, 3_000_000_000))).await;
-            NetSim::current().unclog_node(node.id());
-            continue;
+impl Default for Cluster {
+    fn default() -> Cluster {
+        let clients = Handle::current().create_node().name("clients").ip([10, 0, 1, 99].into()).build();
+        Cluster {
+            sites: Vec::new(),
+            nodes: Vec::new(),
+            clients,
+            failed: Failure::default(),
+            seen: Mutex::default(),
         }
-        kills += 1;
-        handle.kill(node.id());
-        if rng.chance(0.5) {
-            disk.lock().lose_power();
+    }
+}
+
+impl Cluster {
+    /// Adds a machine; its process starts at once.
+    pub fn add(&mut self, parts: Parts) {
+        let site = Arc::new(Site::new(parts, self.failed.clone()));
+        let handle = Handle::current();
+        let node = handle.create_node().name(site.name()).ip(ip(site.place));
+        self.sites.push(site.clone());
+        self.nodes.push(node.init(move || site.clone().run()).build());
+    }
+
+    /// As clients know its members.
+    pub fn servers(&self) -> Vec<Server> {
+        self.sites.iter().map(|site| site.server().clone()).collect()
+    }
+
+    /// What must not have been, if it has.
+    pub fn failure(&self) -> Result<(), String> {
+        self.failed.lock().expect("nobody panics while holding it").take().map_or(Ok(()), Err)
+    }
+
+    /// Looks who leads; who looks seldom misses some.
+    pub fn look(&self) -> MutexGuard<'_, Leaders> {
+        let mut seen = self.seen.lock().expect("nobody panics while holding it");
+        seen.did.resize(self.sites.len(), false);
+        for site in &self.sites {
+            let leads = site.leads();
+            if leads && !seen.did[site.place] {
+                seen.order.push(site.place);
+            }
+            seen.did[site.place] = leads;
         }
-        sleep(Duration::from_nanos(rng.log_between(1_000_000, 2_000_000_000))).await;
-        handle.restart(node.id());
+        seen
     }
-    for client in working {
-        client.await.map_err(|error| format!("a client ended: {error}"))?;
-    }
-    sleep(CALM).await;
-    let truth = read_each(&servers, &clients, seed, &shared).await?;
-    if let Some(why) = failed.lock().expect("nobody panics while holding it").take() {
-        return Err(why);
-    }
-    let history = shared.history.lock().expect("nobody panics while holding it");
-    history.check(&truth)?;
-    let undecided = u64::from(!judge(&history)?);
-    let (acknowledged, history_hash) = (history.acknowledged(), history.hash());
-    Ok(ClusterReport { acknowledged, kills, undecided, history_hash })
-}
 
-/// Live keys at each revision, which must be the same on all members.
-async fn read_each(
-    servers: &[Server],
-    clients: &NodeHandle,
-    seed: u64,
-    shared: &Shared,
-) -> Result<Vec<Keys>, String> {
-    let mut truths = Vec::new();
-    for (n, server) in servers.iter().enumerate() {
-        let reader = Client::new(u64::MAX - n as u64, seed, shared.clone(), server);
-        let truth = clients.spawn(read_all(reader)).await.map_err(|e| format!("a reader ended: {e}"))?;
-        truths.push(truth?);
+    /// The one that believes to lead and began last.
+    pub fn leader(&self) -> Option<usize> {
+        self.look().leader()
     }
-    match truths.windows(2).all(|pair| pair[0] == pair[1]) {
-        true => Ok(truths.swap_remove(0)),
-        false => Err("members do not have the same history".to_owned()),
-    }
-}
 
-/// One process.
-async fn serve(place: usize, disk: SharedDisk, seed: u64, failed: Arc<Mutex<Option<String>>>) {
-    let fail = |why: String| {
-        failed.lock().expect("nobody panics while holding it").get_or_insert(why);
-    };
-    let door = PeerDoor { address: SocketAddr::new(ip(place), 2380) };
-    let opened = start(&config(place), disk, Limits::default(), seed, door).await;
-    let Member { gate, mut core, published, .. } = match opened {
-        Ok(member) => member,
-        Err(why) => return fail(format!("m{place} does not start: {why}")),
-    };
-    let served = async {
-        if published.await.is_err() {
-            return std::future::pending().await;
+    /// Stops what members send in these directions.
+    pub fn cut(&self, links: &[(usize, usize)]) {
+        for (from, to) in links {
+            NetSim::current().clog_link(self.nodes[*from].id(), self.nodes[*to].id());
         }
-        listen_madsim(SocketAddr::new(ip(place), 2379), gate).await
-    };
-    tokio::select! {
-        biased;
-        ended = &mut core.ended => fail(format!("m{place} ended by itself: {ended:?}")),
-        served = served => fail(format!("m{place} serves no more: {served:?}")),
+    }
+
+    pub fn heal(&self, links: &[(usize, usize)]) {
+        for (from, to) in links {
+            NetSim::current().unclog_link(self.nodes[*from].id(), self.nodes[*to].id());
+        }
+    }
+
+    /// Stops what a member answers to clients; with `questions` also what they ask.
+    pub fn cut_clients(&self, place: usize, questions: bool) {
+        let (member, clients) = (self.nodes[place].id(), self.clients.id());
+        NetSim::current().clog_link(member, clients);
+        if questions {
+            NetSim::current().clog_link(clients, member);
+        }
+    }
+
+    pub fn heal_clients(&self, place: usize) {
+        let (member, clients) = (self.nodes[place].id(), self.clients.id());
+        NetSim::current().unclog_link(member, clients);
+        NetSim::current().unclog_link(clients, member);
+    }
+
+    pub fn pause(&self, place: usize) {
+        Handle::current().pause(self.nodes[place].id());
+    }
+
+    pub fn resume(&self, place: usize) {
+        Handle::current().resume(self.nodes[place].id());
+    }
+
+    /// Ends all that is wrong: cuts, failing disks, processes that are down.
+    pub fn calm(&self) {
+        let places = 0..self.sites.len();
+        let links: Vec<_> = places.clone().flat_map(|a| places.clone().map(move |b| (a, b))).collect();
+        self.heal(&links);
+        for site in &self.sites {
+            self.heal_clients(site.place);
+            let mut disk = site.disk.lock();
+            (disk.faults.sync_fails, disk.faults.stall) = (0.0, 0.0);
+            drop(disk);
+            if !site.is_removed() {
+                site.start();
+            }
+        }
+    }
+
+    /// Equal for two runs in which all members read their clocks and wrote to their disks alike.
+    pub fn digest(&self) -> u64 {
+        let fold = |digest: u64, site: &Arc<Site>| {
+            digest.rotate_left(7) ^ site.disk.digest() ^ site.clock.digest().rotate_left(32)
+        };
+        self.sites.iter().fold(0, fold)
     }
 }
 
-fn config(place: usize) -> ServerConfig {
-    let host = ip(place);
-    let all: Vec<String> = (0..3).map(|place| format!("m{place}=http://{}:2380", ip(place))).collect();
-    let flags = [
-        format!("--name=m{place}"),
-        format!("--listen-client-urls=http://{host}:2379"),
-        format!("--advertise-client-urls=http://{host}:2379"),
-        format!("--initial-advertise-peer-urls=http://{host}:2380"),
-        format!("--listen-peer-urls=http://{host}:2380"),
-        format!("--initial-cluster={}", all.join(",")),
-    ];
-    let around = Surroundings {
-        environment: &[],
-        read_file: &|path| Err(format!("open {path}: no such file or directory")),
-        default_host: &|| None,
-    };
-    match parse(&flags, &around).expect("these flags are etcd's") {
-        Outcome::Run(config) => *config,
-        Outcome::Print(text) => unreachable!("asked for nothing to print: {text}"),
+impl Leaders {
+    pub fn leader(&self) -> Option<usize> {
+        self.order.iter().rev().copied().find(|place| self.did[*place])
+    }
+
+    /// The one before the last that began to lead.
+    pub fn old_leader(&self) -> Option<usize> {
+        let last = self.order.last()?;
+        self.order.iter().rev().copied().find(|place| place != last)
     }
 }

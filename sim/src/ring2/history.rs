@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_core::request::{Request, Response};
 
-use crate::blackbox::history::{self as blackbox, ClientHistory};
+use super::trace;
+use crate::blackbox::history::{self as blackbox, ClientHistory, Passed};
 use crate::rng::mix;
 
 /// A key as a client saw it.
@@ -31,7 +32,7 @@ pub enum Ask {
     /// Live keys at a past revision.
     ReadAt { revision: i64 },
     /// A lease's time to live begins anew: grants and keep-alives.
-    Renew,
+    Renew { is_grant: bool },
     /// Ends a lease with its keys.
     Revoke { lease: i64 },
 }
@@ -70,14 +71,40 @@ pub struct Answer {
 }
 
 /// Everything clients of one run did.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct History {
+    pub terms: blackbox::Terms,
     pub calls: Vec<Call>,
     /// Calls that ended without an answer, by the text of their status.
     pub unanswered: BTreeMap<String, u64>,
     /// The same calls for the black-box checker.
     pub seen: Vec<blackbox::Call>,
+    pub streams: Vec<blackbox::Stream>,
+    pub marks: Marks,
+    /// Terms in the headers of answers.
+    pub terms_seen: BTreeSet<u64>,
     hash: u64,
+}
+
+/// How often something happened that a run should be about.
+pub type Marks = BTreeMap<&'static str, u64>;
+
+impl Default for History {
+    /// Of true clocks, under etcd's defaults.
+    fn default() -> History {
+        // 1.5 election timeouts, and `--max-txn-ops`.
+        let terms = blackbox::Terms { drift: 0.0, ttl_min_s: 2, txn_ops_max: 128, has_quota: false };
+        History {
+            terms,
+            calls: Vec::new(),
+            unanswered: BTreeMap::new(),
+            seen: Vec::new(),
+            streams: Vec::new(),
+            marks: Marks::new(),
+            terms_seen: BTreeSet::new(),
+            hash: 0,
+        }
+    }
 }
 
 /// Lives of all members of a run are fewer.
@@ -91,6 +118,10 @@ fn time(at_ns: u64) -> blackbox::Time {
 /// A call being made.
 #[derive(Clone, Copy, Debug)]
 pub struct CallId(usize);
+
+/// A watch stream that was opened.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamId(usize);
 
 impl History {
     pub fn begin(&mut self, client: u64, now_ns: u64, ask: Ask, request: Request) -> CallId {
@@ -125,8 +156,48 @@ impl History {
         *self.unanswered.entry(why.to_owned()).or_default() += 1;
     }
 
+    pub fn mark(&mut self, what: &'static str) {
+        *self.marks.entry(what).or_default() += 1;
+    }
+
+    /// Opens a watch stream to a life of a member, if it is known which.
+    pub fn open_stream(&mut self, life: Option<usize>) -> StreamId {
+        let place = life.unwrap_or(2 * LIVES_MAX + self.streams.len());
+        self.streams.push(blackbox::Stream { place, passed: Vec::new(), lives_to_end: false });
+        StreamId(self.streams.len() - 1)
+    }
+
+    /// Something passed on a stream.
+    pub fn passed(&mut self, stream: StreamId, now_ns: u64, passed: Passed) {
+        self.fold(&format!("{now_ns} stream {} {passed:?}", stream.0));
+        self.streams[stream.0].passed.push((time(now_ns), passed));
+    }
+
+    /// It was another life than was thought, nobody knows which.
+    pub fn misplace(&mut self, stream: StreamId) {
+        self.streams[stream.0].place = 2 * LIVES_MAX + stream.0;
+    }
+
+    /// The stream was left in peace until the end.
+    pub fn lives_to_end(&mut self, stream: StreamId) {
+        self.streams[stream.0].lives_to_end = true;
+    }
+
+    /// Writes that were done though nobody was told so.
+    pub fn done_unheard(&self, truth: &[Keys]) -> u64 {
+        let values: BTreeSet<&str> = truth.iter().flat_map(Keys::values).map(|s| s.value.as_str()).collect();
+        let is_done = |call: &&Call| match &call.ask {
+            Ask::Write { sets, .. } => {
+                call.answer.is_none() && sets.values().flatten().any(|value| values.contains(value.as_str()))
+            }
+            _ => false,
+        };
+        self.calls.iter().filter(is_done).count() as u64
+    }
+
     /// Takes `text` into the hash.
     pub fn fold(&mut self, text: &str) {
+        trace::tell(|| text.to_owned());
         self.hash = mix(self.hash, text.as_bytes());
     }
 
@@ -139,11 +210,9 @@ impl History {
         self.calls.iter().filter(|call| call.answer.is_some()).count() as u64
     }
 
-    /// What clients saw, for the black-box checker. They open no watches.
+    /// What clients saw, for the black-box checker.
     pub fn blackbox(&self) -> ClientHistory {
-        // etcd's defaults: 1.5 election timeouts, and `--max-txn-ops`.
-        let terms = blackbox::Terms { drift: 0.0, ttl_min_s: 2, txn_ops_max: 128, has_quota: false };
-        ClientHistory { terms, calls: self.seen.clone(), streams: Vec::new() }
+        ClientHistory { terms: self.terms, calls: self.seen.clone(), streams: self.streams.clone() }
     }
 
     /// Checks every answer against `truth`, the live keys at each revision from 1 on, read at the end.
@@ -165,7 +234,8 @@ impl History {
             newest[i].1 = newest[i].1.max(newest[i - 1].1);
         }
         for (call, answer) in self.answers() {
-            if let Ask::Read { serializable: true, .. } = call.ask {
+            // The header of a renewal is the member's own, which may be behind the leader that renewed.
+            if let Ask::Read { serializable: true, .. } | Ask::Renew { is_grant: false } = call.ask {
                 continue;
             }
             let before = newest.partition_point(|(at_ns, _)| *at_ns < call.began_ns);
@@ -307,7 +377,8 @@ impl History {
             if let Some(Answer { told: Told::Renewed { lease, ttl_s }, .. }) = call.answer
                 && let Ok(ttl_s @ 1..) = u64::try_from(ttl_s)
             {
-                let until_ns = call.began_ns + ttl_s * 1_000_000_000;
+                let lives_ns = (ttl_s * 1_000_000_000) as f64 * (1.0 - self.terms.drift);
+                let until_ns = call.began_ns + lives_ns as u64;
                 let latest = alive_until_ns.entry(lease).or_default();
                 *latest = until_ns.max(*latest);
             }

@@ -1,15 +1,23 @@
 //! Ring 2: the production shell under simulation.
 //!
-//! One machine runs `holdfast_server::run` on the disk of ring 1, another runs clients that call it through
-//! the generated stubs. The server is killed at any time, with or without a loss of power, and started
-//! again; links stall; calls are given up. At the end all revisions are read one by one, and every answer
-//! that a client ever got must fit them. One seed decides everything; each seed needs a thread of its own,
-//! since hash seeds live in thread-locals.
+//! A machine of its own runs `holdfast_server::run` on the disk of ring 1, another runs clients that call it
+//! through the generated stubs. A storm (`storm`) has three such members, and a fourth that comes and goes: they
+//! are killed, lose power, are paused and cut off, their clocks run fast or slow, their clients go from one to the
+//! other, give up, and watch. The run with one member is denser: more calls, more kills, longer. At the end all
+//! revisions are read one by one, and every answer that a client ever got must fit them; the black-box checker
+//! judges the same history, with its watches, without them. One seed decides everything; each seed needs a thread
+//! of its own, since hash seeds live in thread-locals.
 
 pub mod client;
-pub mod cluster;
+mod cluster;
 pub mod disk;
+mod harm;
 pub mod history;
+mod joining;
+mod site;
+pub mod storm;
+pub mod trace;
+mod watcher;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,10 +25,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use holdfast_core::boundary::Limits;
+use holdfast_net::clock::WallClock;
 use holdfast_net::listen::listen_madsim;
+use holdfast_server::clock::HostClock;
 use holdfast_server::config::{Outcome, ServerConfig, Surroundings, parse};
 use holdfast_server::door::PeerDoor;
-use holdfast_server::run::{Member, start};
+use holdfast_server::run::{Host, Member, start};
 use madsim::net::NetSim;
 use madsim::runtime::{Handle, NodeHandle, Runtime};
 use tokio::time::{Instant, sleep};
@@ -74,11 +84,20 @@ struct Machine {
 
 /// Runs one seed on a thread of its own. Errors: what did not fit; a panic is one.
 pub fn run_seed(seed: u64) -> Result<Report, String> {
+    on_own_thread(seed, move || run(seed))
+}
+
+/// Runs a world of a seed on a thread of its own. Errors: its own; a panic is one.
+pub fn on_own_thread<T, F>(seed: u64, make: impl FnOnce() -> F + Send + 'static) -> Result<T, String>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, String>>,
+{
     let thread = std::thread::Builder::new().name(format!("seed-{seed:#x}")).stack_size(16 << 20);
     let run = thread.spawn(move || {
         let mut runtime = Runtime::with_seed_and_config(seed, Default::default());
-        runtime.set_time_limit(Duration::from_secs(600));
-        runtime.block_on(run(seed))
+        runtime.set_time_limit(Duration::from_secs(3600));
+        runtime.block_on(make())
     });
     match run.expect("a thread can be had").join() {
         Ok(result) => result,
@@ -102,11 +121,14 @@ async fn run(seed: u64) -> Result<Report, String> {
         began: Instant::now(),
         think_ns: (0, rng.log_between(1_000_000, 100_000_000)),
         value_bytes_max: if rng.chance(0.1) { 100_000 } else { 500 },
+        patience: Duration::from_secs(5),
     };
     let site = Server { url: SERVER_URL, life: machine.lives.clone() };
     let until = shared.began + Duration::from_nanos(rng.between(3_000_000_000, 12_000_000_000));
     let working: Vec<_> = (0..rng.between(2, 6))
-        .map(|number| clients.spawn(Client::new(number, seed, shared.clone(), &site).run(until)))
+        .map(|number| {
+            clients.spawn(Client::new(number, seed, shared.clone(), std::slice::from_ref(&site)).run(until))
+        })
         .collect();
     do_harm(&mut rng, &machine, &server, until).await;
     for client in working {
@@ -115,7 +137,7 @@ async fn run(seed: u64) -> Result<Report, String> {
     machine.disk.lock().faults.sync_fails = 0.0;
     machine.restart(&server, &mut rng).await;
     sleep(CALM).await;
-    let reader = Client::new(u64::MAX, seed, shared.clone(), &site);
+    let reader = Client::new(u64::MAX, seed, shared.clone(), std::slice::from_ref(&site)).patient();
     let truth =
         clients.spawn(read_all(reader)).await.map_err(|error| format!("the reader ended: {error}"))?;
     if let Some(why) = machine.failed.lock().expect("nobody panics while holding it").take() {
@@ -197,9 +219,13 @@ async fn serve(machine: Arc<Machine>) {
     if machine.disk.lock().names().any(|name| name.starts_with("ckpt/") && !name.ends_with(".tmp")) {
         machine.checkpoints_found.fetch_add(1, Ordering::Relaxed);
     }
-    let (disk, limits) = (machine.disk.clone(), machine.limits.clone());
-    let door = PeerDoor { address: SocketAddr::new(SERVER, 2380) };
-    let opened = start(&machine.config, disk, limits, derive(machine.seed, life as u64), door).await;
+    let host = Host {
+        disk: machine.disk.clone(),
+        clock: HostClock::new(1.0, WallClock::TRUE),
+        door: PeerDoor { address: SocketAddr::new(SERVER, 2380) },
+        seed: derive(machine.seed, life as u64),
+    };
+    let opened = start(&machine.config, machine.limits.clone(), host).await;
     let Member { gate, mut core, published, .. } = match opened {
         Ok(member) => member,
         Err(why) => return machine.fail(format!("life {life} does not start: {why}")),
