@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
-use holdfast_core::base::{self, LeaseId, WatchId};
+use holdfast_core::base::{self, LeaseId, MemberId, WatchId};
 use holdfast_core::boundary::WatchResponse;
 use holdfast_core::request as core;
 
+use crate::convert::alarm;
 use crate::proto::etcdserverpb as pb;
 use crate::wire;
 
@@ -72,6 +73,20 @@ fn response_op(op: &pb::ResponseOp) -> Option<core::ResponseOp> {
     })
 }
 
+fn member(member: &pb::Member) -> core::Member {
+    core::Member {
+        id: MemberId(member.id),
+        name: member.name.clone(),
+        peer_urls: member.peer_ur_ls.clone(),
+        client_urls: member.client_ur_ls.clone(),
+        is_learner: member.is_learner,
+    }
+}
+
+fn members(members: &[pb::Member]) -> Vec<core::Member> {
+    members.iter().map(member).collect()
+}
+
 macro_rules! answer {
     ($($answer:ident in $type:ident is $response:expr;)*) => {
         $(impl Answer for pb::$type {
@@ -97,4 +112,33 @@ answer! {
     a in LeaseKeepAliveResponse is
         core::Response::LeaseKeepAlive { header: header(&a.header), id: LeaseId(a.id), ttl: a.ttl };
     a in LeaseRevokeResponse is core::Response::LeaseRevoke { header: header(&a.header) };
+    a in CompactionResponse is core::Response::Compact { header: header(&a.header) };
+    a in LeaseTimeToLiveResponse is core::Response::LeaseTimeToLive {
+        header: header(&a.header),
+        id: LeaseId(a.id),
+        ttl: a.ttl,
+        granted_ttl: a.granted_ttl,
+        keys: a.keys.clone(),
+    };
+    a in MemberListResponse is
+        core::Response::MemberList { header: header(&a.header), members: members(&a.members) };
+    a in MemberAddResponse is core::Response::MemberAdd {
+        header: header(&a.header),
+        member: Box::new(a.member.as_ref().map(member).unwrap_or_default()),
+        members: members(&a.members),
+    };
+    a in HashKvResponse is core::Response::HashKv {
+        header: header(&a.header),
+        hash: a.hash,
+        compact_revision: a.compact_revision,
+        hash_revision: a.hash_revision,
+    };
+    a in AlarmResponse is core::Response::AlarmList {
+        header: header(&a.header),
+        alarms: a.alarms.iter().filter_map(|m| Some((MemberId(m.member_id), alarm(m.alarm)?))).collect(),
+    };
+    a in MemberRemoveResponse is
+        core::Response::MemberRemove { header: header(&a.header), members: members(&a.members) };
+    a in MemberPromoteResponse is
+        core::Response::MemberPromote { header: header(&a.header), members: members(&a.members) };
 }

@@ -15,7 +15,7 @@ use holdfast_core::node::{Boot, BootError, Config, Node, Start};
 use holdfast_core::recover::{self, Found, RecoverError, Recovered};
 use holdfast_core::request::Member;
 use holdfast_core::state::STATE_VERSION;
-use holdfast_core::wal::{Identity, Layout, LayoutConfig};
+use holdfast_core::wal::{Identity, Layout};
 use thiserror::Error;
 use tracing::{info, warn};
 
@@ -23,6 +23,7 @@ use crate::config::url::join;
 use crate::config::{ClusterState, ServerConfig, Url};
 use crate::disk::Disk;
 use crate::join::{self, Joined};
+use crate::run::Host;
 
 /// Why a member does not start; nothing in its directory was changed.
 #[derive(Debug, Error)]
@@ -47,18 +48,18 @@ pub struct Opened {
     pub known: Vec<Member>,
 }
 
-/// Reads the directory and opens the node on it. `seed` decides everything the node draws.
+/// Reads the host's directory and opens the node on it.
 pub async fn open<D: Disk>(
     config: &ServerConfig,
-    disk: &D,
+    host: &Host<D>,
     limits: Limits,
-    seed: u64,
 ) -> Result<Opened, StartError> {
+    let disk = &host.disk;
     let listing = disk.list().map_err(StartError::List)?;
     let recovered =
         Recovered::read(&listing, STATE_VERSION, |path, offset, len| disk.read(path, offset, len));
     let Recovered { found, checkpoints } = recovered.map_err(StartError::Recover)?;
-    let layout_of = |identity, found| recover::layout(identity, LayoutConfig::default(), found);
+    let layout_of = |identity, found| recover::layout(identity, host.layout, found);
     let (identity, layout, boot, known) = match found {
         Some(found) => {
             tell(&found);
@@ -89,7 +90,7 @@ pub async fn open<D: Disk>(
             (identity, layout_of(identity, None), Boot::Fresh(start), known)
         }
     };
-    let node = Node::open(node_config(config, limits, identity), boot, seed, Instant(0))?;
+    let node = Node::open(node_config(config, limits, identity), boot, host.seed, Instant(0))?;
     Ok(Opened { node, identity, layout, checkpoints, known })
 }
 

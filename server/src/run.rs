@@ -7,6 +7,7 @@ use std::time::Duration;
 use holdfast_core::boundary::Limits;
 use holdfast_core::request;
 use holdfast_core::wal::Identity;
+use holdfast_core::wal::LayoutConfig;
 use holdfast_net::gate::{self, Gate};
 use holdfast_net::peer::{Dial, PeerEvent, PeerIdentity, PeerService, Roster, Shared};
 use tokio::sync::{mpsc, watch};
@@ -44,6 +45,8 @@ pub struct Host<D> {
     pub clock: HostClock,
     /// Where other members come in.
     pub door: PeerDoor,
+    /// Sizes of the log's segments.
+    pub layout: LayoutConfig,
     /// Decides everything that is left to chance.
     pub seed: u64,
 }
@@ -55,8 +58,8 @@ pub async fn start<D: Disk>(
     limits: Limits,
     host: Host<D>,
 ) -> Result<Member, StartError> {
-    let Host { disk, clock, door, seed } = host;
-    let Opened { node, identity, layout, checkpoints, known } = open(config, &disk, limits, seed).await?;
+    let Opened { node, identity, layout, checkpoints, known } = open(config, &host, limits).await?;
+    let Host { disk, clock, door, .. } = host;
     let (gate, inbox) = Gate::new(gate::Identity {
         cluster_id: identity.cluster_id,
         member_id: identity.member_id,

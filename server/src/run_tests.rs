@@ -28,7 +28,13 @@ async fn serving(disk: &TestDisk) -> Member {
     let member = start(
         &config(),
         Limits::default(),
-        Host { disk: disk.clone(), clock: HostClock::system(), door, seed: 7 },
+        Host {
+            disk: disk.clone(),
+            clock: HostClock::system(),
+            door,
+            layout: LayoutConfig::default(),
+            seed: 7,
+        },
     )
     .await;
     let mut member = member.expect("a sound directory");
@@ -136,7 +142,13 @@ async fn damaged_log_is_refused_with_its_place_and_left_as_it_is() {
     let refusal = start(
         &config(),
         Limits::default(),
-        Host { disk: disk.clone(), clock: HostClock::system(), door, seed: 7 },
+        Host {
+            disk: disk.clone(),
+            clock: HostClock::system(),
+            door,
+            layout: LayoutConfig::default(),
+            seed: 7,
+        },
     )
     .await;
     let refusal = refusal.err().expect("it is damaged");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use holdfast_core::boundary::Limits;
 use holdfast_core::node::BootError;
 use holdfast_core::request::Request;
+use holdfast_core::wal::LayoutConfig;
 use holdfast_net::gateway::{Access, Gateway};
 use holdfast_net::listen::{Edge, Options};
 use holdfast_server::boot::{StartError, advertised};
@@ -72,7 +73,13 @@ async fn serve(config: &ServerConfig) -> Result<Ending, String> {
         info!(address = port.address.to_string(), "serving peer traffic");
     }
     let door = PeerDoor { listeners: peer_ports.into_iter().map(Port::into_listener).collect() };
-    let host = Host { disk, clock: HostClock::system(), door, seed: rand::random() };
+    let host = Host {
+        disk,
+        clock: HostClock::system(),
+        door,
+        layout: LayoutConfig::default(),
+        seed: rand::random(),
+    };
     let started = tokio::select! {
         biased;
         ending = signals.next() => return Ok(ending),

@@ -2,45 +2,55 @@
 #![cfg(madsim)]
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 
 use holdfast_core::base::{KeyValue, LeaseId};
 use holdfast_core::request::{
     Header, PutRequest, PutResponse, RangeRequest, RangeResponse, Request, Response,
 };
 
+use holdfast_sim::mutants::stories;
+use holdfast_sim::ring2::admission;
+use holdfast_sim::ring2::farm::Farm;
 use holdfast_sim::ring2::history::{Ask, History, Keys, Seen, Told};
-use holdfast_sim::ring2::storm::{MARKS, StormReport, run_storm_seed};
+use holdfast_sim::ring2::story::{StoryReport, run_story};
 use holdfast_sim::ring2::{Report, judge, run_seed};
 use holdfast_sim::rng::derive;
-
-/// Of so many seeds one is run twice.
-const TWICE_EACH: u64 = 20;
+use holdfast_sim::scenario::Scenario;
 
 fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().expect("a number"))
 }
 
+/// Seeds on all cores, as the environment says.
+fn farm(seeds: u64) -> Farm {
+    Farm {
+        base: number("HOLDFAST_SIM_BASE", 1),
+        first: number("HOLDFAST_RING2_FIRST", 0),
+        seeds: number("HOLDFAST_RING2_SEEDS", seeds).min(seeds),
+        jobs: std::thread::available_parallelism().map_or(1, usize::from),
+        failures_max: 5,
+    }
+}
+
 #[test]
 fn every_answer_of_the_shell_fits_one_sequence_of_revisions() {
-    let base = number("HOLDFAST_SIM_BASE", 1);
-    let seeds = number("HOLDFAST_RING2_SEEDS", 100).min(100);
-    let first = number("HOLDFAST_RING2_FIRST", 0);
-    let began = std::time::Instant::now();
-    let (reports, failed) = run_all((base, first, seeds), run_seed);
+    let farm = farm(100);
+    let harvest = farm.run(run_seed);
     let mut sum = Report::default();
-    reports.iter().for_each(|report| add(&mut sum, report));
-    for (n, why) in failed.iter().take(5) {
-        println!("FAIL one member, base {base} seed {n}: {why}");
+    harvest.reports.iter().for_each(|report| add(&mut sum, report));
+    let Farm { base, seeds, .. } = farm;
+    for failed in &harvest.failed {
+        println!("FAIL one member, base {base} seed {}: {}", failed.number, failed.why);
         println!(
-            " replay HOLDFAST_SIM_BASE={base} HOLDFAST_RING2_FIRST={n} HOLDFAST_RING2_SEEDS=1 cargo madsim-test"
+            " replay HOLDFAST_SIM_BASE={base} HOLDFAST_RING2_FIRST={} HOLDFAST_RING2_SEEDS=1 cargo madsim-test",
+            failed.number
         );
     }
     println!(
         "ring2-one-member seeds={seeds} failed={} calls={} acked={} revisions={} restarts={} power_losses={} \
          deaths={} checkpoints_found={} undecided={} wall_s={:.1}",
-        failed.len(),
+        harvest.failed.len(),
         sum.calls,
         sum.acknowledged,
         sum.revisions,
@@ -49,9 +59,9 @@ fn every_answer_of_the_shell_fits_one_sequence_of_revisions() {
         sum.deaths,
         sum.checkpoints_found,
         sum.undecided,
-        began.elapsed().as_secs_f64(),
+        harvest.wall_s,
     );
-    assert!(failed.is_empty(), "{} of {seeds} seeds failed", failed.len());
+    assert!(harvest.failed.is_empty(), "{} of {seeds} seeds failed", harvest.failed.len());
     if seeds < 100 {
         return;
     }
@@ -140,82 +150,82 @@ fn the_black_box_checker_refuses_a_read_that_misses_what_was_acknowledged() {
     assert!(with(Vec::new()).is_err(), "what was acknowledged may be missed");
 }
 
-/// Runs seeds `first..first + seeds` of `base` on all cores, each on a thread of its own.
-fn run_all<T: Send>(
-    (base, first, seeds): (u64, u64, u64),
-    run: impl Fn(u64) -> Result<T, String> + Sync,
-) -> (Vec<T>, Vec<(u64, String)>) {
-    let (next, done) = (AtomicU64::new(0), Mutex::new((Vec::new(), Vec::new())));
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let n = next.fetch_add(1, Ordering::Relaxed);
-                    if n >= seeds {
-                        return;
-                    }
-                    let result = run(derive(base, first + n));
-                    let mut done = done.lock().expect("no seed panics here");
-                    match result {
-                        Ok(report) => done.0.push(report),
-                        Err(why) => done.1.push((first + n, why)),
-                    }
-                }
-            });
-        }
-    });
-    let (reports, mut failed) = done.into_inner().expect("as above");
-    failed.sort();
-    (reports, failed)
-}
-
-/// A share of the seeds is run twice.
-fn storm(seed: u64) -> Result<StormReport, String> {
-    let report = run_storm_seed(seed)?;
-    if seed.is_multiple_of(TWICE_EACH) {
-        let again = run_storm_seed(seed)?;
-        if again.trace != report.trace {
-            return Err(format!("two runs differ: {:x} and {:x}", report.trace, again.trace));
-        }
-    }
-    Ok(report)
-}
-
 #[test]
 fn three_members_answer_as_one_in_any_storm() {
-    let base = number("HOLDFAST_SIM_BASE", 1);
     let seeds = number("HOLDFAST_RING2_SEEDS", 2_000);
-    let first = number("HOLDFAST_RING2_FIRST", 0);
-    let began = std::time::Instant::now();
-    let (reports, failed) = run_all((base, first, seeds), storm);
-    for (n, why) in failed.iter().take(5) {
-        println!("FAIL base {base} seed {n}: {why}");
-        println!(
-            " replay HOLDFAST_SIM_BASE={base} HOLDFAST_RING2_FIRST={n} HOLDFAST_RING2_SEEDS=1 cargo madsim-test"
-        );
+    let harvest = farm(seeds).storms();
+    for failed in &harvest.failed {
+        println!("{}", failed.words());
     }
-    let sum = |of: fn(&StormReport) -> u64| reports.iter().map(of).sum::<u64>();
-    let mut marks = MARKS.map(|mark| (mark, 0));
-    for (mark, count) in &mut marks {
-        *count = reports.iter().filter_map(|report| report.marks.get(mark)).sum::<u64>();
-    }
-    let missing: Vec<&str> = marks.iter().filter(|(_, count)| *count == 0).map(|(mark, _)| *mark).collect();
-    let (acked, undecided) = (sum(|r| r.acknowledged), sum(|r| r.undecided));
-    println!(
-        "ring2 seeds={seeds} failed={} ops={} acked={acked} events={} {} marks_missing={} undecided={undecided} \
-         wall_s={:.1}",
-        failed.len(),
-        sum(|r| r.calls),
-        sum(|r| r.events),
-        marks.map(|(mark, count)| format!("{mark}={count}")).join(" "),
-        if missing.is_empty() { "none".to_owned() } else { missing.join(",") },
-        began.elapsed().as_secs_f64(),
-    );
-    assert!(failed.is_empty(), "{} of {seeds} seeds failed", failed.len());
+    println!("{}", harvest.line());
+    assert!(harvest.failed.is_empty(), "{} of {seeds} seeds failed", harvest.failed.len());
     if seeds < 500 {
         return;
     }
+    let (missing, undecided) = (harvest.missing(), harvest.sum(|report| report.undecided));
     assert!(missing.is_empty(), "never seen: {missing:?}");
     assert!(undecided * 100 <= seeds, "the black-box checker gives up too often: {undecided}");
+    let acked = harvest.sum(|report| report.acknowledged);
     assert!(acked > 50 * seeds, "the clients get too few answers: {acked}");
+}
+
+/// Stories that the issue names; the others that are told may become fewer or more, and the docs say which.
+const NAMED: [&str; 4] = ["split_brain", "stale_leader_reads", "lease_over_leaders", "skewed_clocks"];
+
+#[test]
+fn stories_of_ring_1_hold_under_the_shell() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("sim is below the workspace");
+    let scenarios = stories(workspace).unwrap_or_else(|trouble| panic!("{trouble}"));
+    let docs = std::fs::read_to_string(workspace.join("docs").join("ring2.md")).expect("docs of ring 2");
+    assert!(
+        docs.contains(&admission::table(&scenarios)),
+        "`cargo madsim stories` brings docs/ring2.md up to date"
+    );
+    let is_told = |scenario: &&_| admission::check(scenario, &scenario.plan(0)).is_ok();
+    let told: Vec<_> = scenarios.iter().filter(is_told).collect();
+    for name in NAMED {
+        assert!(told.iter().any(|scenario| scenario.path.ends_with(format!("fast/{name}.toml"))), "{name}");
+    }
+    let (mut failed, mut sum) = (0, StoryReport::default());
+    for scenario in &told {
+        let harvest = farm(8).run(|seed| run_story(scenario.plan(seed)));
+        for broken in &harvest.failed {
+            println!("FAIL {}", broken.why);
+            println!(" replay   cargo madsim replay {} --seed {:#x}", scenario.path.display(), broken.seed);
+        }
+        failed += harvest.failed.len();
+        sum.calls += harvest.reports.iter().map(|report| report.calls).sum::<u64>();
+        sum.acknowledged += harvest.reports.iter().map(|report| report.acknowledged).sum::<u64>();
+        sum.undecided += harvest.reports.iter().map(|report| report.undecided).sum::<u64>();
+    }
+    let StoryReport { calls, acknowledged, undecided, .. } = sum;
+    let (told, of) = (told.len(), scenarios.len());
+    println!(
+        "ring2-stories told={told} of={of} failed={failed} calls={calls} acked={acknowledged} undecided={undecided}"
+    );
+    assert_eq!(failed, 0, "stories broke");
+}
+
+#[test]
+fn a_story_told_twice_goes_the_same_way() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("sim is below the workspace");
+    for scenario in stories(workspace).unwrap_or_else(|trouble| panic!("{trouble}")) {
+        if admission::check(&scenario, &scenario.plan(0)).is_ok() {
+            let [first, second] = [(); 2].map(|()| run_story(scenario.plan(7)));
+            assert_eq!(first, second, "{}", scenario.path.display());
+        }
+    }
+}
+
+/// What a story expects is looked at: the same story with another value in its last step fails there.
+#[test]
+fn an_expectation_that_is_not_met_is_a_failure() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/fast/split_brain.toml");
+    let text = std::fs::read_to_string(&path).expect("it is there");
+    let wrong =
+        text.replace("expect = { value = \"majority\", revision = 3 }", "expect = { value = \"minority\" }");
+    assert_ne!(wrong, text);
+    let scenario = Scenario::parse(&path, wrong).expect("as sound as before");
+    let why = run_story(scenario.plan(1)).expect_err("nobody has it");
+    assert!(why.starts_with("safety/expect  line 49: "), "{why}");
 }

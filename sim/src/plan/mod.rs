@@ -345,7 +345,8 @@ fn draw_limits(rng: &mut Rng, profile: Profile) -> Limits {
     }
 }
 
-fn draw_layout(rng: &mut Rng) -> LayoutConfig {
+/// Segments so short that a run has many.
+pub fn draw_layout(rng: &mut Rng) -> LayoutConfig {
     let segment_bytes = 4096 * rng.log_between(4, 128);
     LayoutConfig {
         first_segment_bytes: 4096 * rng.log_between(4, 64),

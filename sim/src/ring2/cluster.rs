@@ -49,6 +49,14 @@ impl Cluster {
         self.nodes.push(node.init(move || site.clone().run()).build());
     }
 
+    /// Places of the first members that are members still.
+    pub fn voters(&self) -> Vec<usize> {
+        let is_there = |site: &&Arc<Site>| {
+            site.is_first() && !site.is_removed() && !site.is_dismissed() && !site.is_wiped()
+        };
+        self.sites.iter().filter(is_there).map(|site| site.place).collect()
+    }
+
     /// As clients know its members.
     pub fn servers(&self) -> Vec<Server> {
         self.sites.iter().map(|site| site.server().clone()).collect()
@@ -114,17 +122,22 @@ impl Cluster {
         Handle::current().resume(self.nodes[place].id());
     }
 
-    /// Ends all that is wrong: cuts, failing disks, processes that are down.
-    pub fn calm(&self) {
+    /// Ends all cuts.
+    pub fn heal_all(&self) {
         let places = 0..self.sites.len();
         let links: Vec<_> = places.clone().flat_map(|a| places.clone().map(move |b| (a, b))).collect();
         self.heal(&links);
+        places.for_each(|place| self.heal_clients(place));
+    }
+
+    /// Ends all that is wrong: cuts, failing disks, processes that are down.
+    pub fn calm(&self) {
+        self.heal_all();
         for site in &self.sites {
-            self.heal_clients(site.place);
             let mut disk = site.disk.lock();
             (disk.faults.sync_fails, disk.faults.stall) = (0.0, 0.0);
             drop(disk);
-            if !site.is_removed() {
+            if !site.is_removed() && !site.is_wiped() {
                 site.start();
             }
         }

@@ -12,7 +12,7 @@ use holdfast_server::disk::Disk;
 
 use super::trace;
 use crate::disk::{DiskError, DiskFaults, SimDisk};
-use crate::rng::mix;
+use crate::rng::{derive, mix};
 
 /// One machine's disk; clones are handles to it, one a writer of the shell.
 #[derive(Clone)]
@@ -25,6 +25,12 @@ pub struct SharedDisk {
 impl SharedDisk {
     pub fn new(seed: u64, faults: DiskFaults) -> SharedDisk {
         SharedDisk { disk: Arc::new(Mutex::new(SimDisk::new(seed, faults))), digest: Arc::default() }
+    }
+
+    /// Another disk in its place, empty and with the same faults.
+    pub fn wipe(&self, seed: u64) {
+        let mut disk = self.lock();
+        *disk = SimDisk::new(derive(seed, 1), disk.faults.clone());
     }
 
     pub fn lock(&self) -> MutexGuard<'_, SimDisk> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_core::request::{Request, Response};
+use holdfast_core::status::Status;
 
 use super::trace;
 use crate::blackbox::history::{self as blackbox, ClientHistory, Passed};
@@ -35,6 +36,8 @@ pub enum Ask {
     Renew { is_grant: bool },
     /// Ends a lease with its keys.
     Revoke { lease: i64 },
+    /// What a story says; the black-box checker judges it alone.
+    Told,
 }
 
 /// What it was told; absent when it was told nothing it could rely on.
@@ -149,6 +152,18 @@ impl History {
         let seen = &mut self.seen[call.0];
         seen.answer = Some(blackbox::Answer { at: time(now_ns), result: Ok(response) });
         seen.place = life.unwrap_or(seen.place);
+    }
+
+    /// A story's request was answered.
+    pub fn answered_with(&mut self, call: CallId, now_ns: u64, result: Result<Response, Status>) {
+        self.fold(&format!("{now_ns} {} is told {result:?}", call.0));
+        self.seen[call.0].answer = Some(blackbox::Answer { at: time(now_ns), result });
+    }
+
+    /// Calls that were answered with more than a refusal.
+    pub fn heard(&self) -> u64 {
+        let is_heard = |call: &&blackbox::Call| call.answer.as_ref().is_some_and(|a| a.result.is_ok());
+        self.seen.iter().filter(is_heard).count() as u64
     }
 
     pub fn failed(&mut self, call: CallId, now_ns: u64, why: &str) {

@@ -37,6 +37,7 @@ impl Newcomer {
         let url = format!("http://{}:2380", ip(self.parts.place));
         let add = pb::MemberAddRequest { peer_ur_ls: vec![url], is_learner: true };
         let Newcomer { parts, mut rng, until } = self;
+        let place = parts.place;
         let asker = Asker { until };
         let added = asker.insist(cluster, &mut rng, move |mut client| {
             let add = add.clone();
@@ -59,6 +60,7 @@ impl Newcomer {
                 client.member_remove(pb::MemberRemoveRequest { id }).await.ok().map(drop)
             });
             if removed.await.is_some() {
+                lock(cluster).sites.iter().filter(|site| site.place == place).for_each(|site| site.dismiss());
                 mark("members_removed");
             }
         }

@@ -8,14 +8,20 @@
 //! judges the same history, with its watches, without them. One seed decides everything; each seed needs a thread
 //! of its own, since hash seeds live in thread-locals.
 
+pub mod admission;
+mod asking;
+mod audience;
 pub mod client;
 mod cluster;
 pub mod disk;
+pub mod farm;
 mod harm;
 pub mod history;
 mod joining;
 mod site;
 pub mod storm;
+pub mod story;
+mod stubs;
 pub mod trace;
 mod watcher;
 
@@ -25,6 +31,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use holdfast_core::boundary::Limits;
+use holdfast_core::wal::LayoutConfig;
 use holdfast_net::clock::WallClock;
 use holdfast_net::listen::listen_madsim;
 use holdfast_server::clock::HostClock;
@@ -37,6 +44,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::blackbox::{self, Verdict};
 use crate::disk::DiskFaults;
+use crate::plan::draw_layout;
 use crate::rng::{Rng, derive};
 use client::{Client, Server, Shared};
 use disk::SharedDisk;
@@ -73,6 +81,7 @@ struct Machine {
     disk: SharedDisk,
     config: ServerConfig,
     limits: Limits,
+    layout: LayoutConfig,
     /// Lives that began.
     lives: Arc<AtomicUsize>,
     deaths: AtomicU64,
@@ -101,11 +110,11 @@ where
     });
     match run.expect("a thread can be had").join() {
         Ok(result) => result,
-        Err(panic) => Err(panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-            .unwrap_or_else(|| "a panic without words".to_owned())),
+        Err(panic) => {
+            let words = panic.downcast_ref::<String>().map(String::as_str);
+            let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(format!("assert/panic  {}", words.unwrap_or("a panic without words")))
+        }
     }
 }
 
@@ -223,6 +232,7 @@ async fn serve(machine: Arc<Machine>) {
         disk: machine.disk.clone(),
         clock: HostClock::new(1.0, WallClock::TRUE),
         door: PeerDoor { address: SocketAddr::new(SERVER, 2380) },
+        layout: machine.layout,
         seed: derive(machine.seed, life as u64),
     };
     let opened = start(&machine.config, machine.limits.clone(), host).await;
@@ -271,6 +281,7 @@ impl Machine {
             disk: SharedDisk::new(seed, faults),
             config: config(),
             limits,
+            layout: draw_layout(&mut Rng::named(seed, "layout")),
             lives: Arc::default(),
             deaths: AtomicU64::new(0),
             checkpoints_found: AtomicU64::new(0),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use holdfast_core::boundary::Limits;
+use holdfast_core::wal::LayoutConfig;
 use holdfast_net::gate::Gate;
 use holdfast_net::listen::listen_madsim;
 use holdfast_server::boot::StartError;
@@ -48,13 +49,20 @@ pub struct Site {
     pub clock: HostClock,
     seed: u64,
     limits: Limits,
+    layout: LayoutConfig,
     config: ServerConfig,
     joins: bool,
     server: Server,
     /// Of the process that runs.
     seat: Mutex<Option<Seat>>,
     is_up: AtomicBool,
+    /// Its process takes clients.
+    serves: AtomicBool,
     is_removed: AtomicBool,
+    /// An operator has removed it from the cluster.
+    is_dismissed: AtomicBool,
+    /// It has lost its disk and must not come back.
+    is_wiped: AtomicBool,
     /// Ends of the process by its own decision, after a flush that failed.
     pub deaths: AtomicU64,
     /// Starts that found a checkpoint.
@@ -76,12 +84,13 @@ pub struct Parts {
     pub disk: SharedDisk,
     pub clock: HostClock,
     pub limits: Limits,
+    pub layout: LayoutConfig,
     pub config: ServerConfig,
 }
 
 impl Site {
     pub fn new(parts: Parts, failed: Failure) -> Site {
-        let Parts { place, seed, disk, clock, limits, config } = parts;
+        let Parts { place, seed, disk, clock, limits, layout, config } = parts;
         let life = Arc::new(AtomicUsize::new(place * LIVES_MAX));
         Site {
             place,
@@ -89,12 +98,16 @@ impl Site {
             clock,
             seed,
             limits,
+            layout,
             joins: config.initial_cluster_state == ClusterState::Existing,
             config,
             server: Server { url: URLS[place], life },
             seat: Mutex::new(None),
             is_up: AtomicBool::new(true),
+            serves: AtomicBool::new(false),
             is_removed: AtomicBool::new(false),
+            is_dismissed: AtomicBool::new(false),
+            is_wiped: AtomicBool::new(false),
             deaths: AtomicU64::new(0),
             checkpoints_found: AtomicU64::new(0),
             failed,
@@ -123,9 +136,38 @@ impl Site {
         self.is_up.load(Ordering::Relaxed)
     }
 
+    /// Whether it is one of those with which the cluster began.
+    pub fn is_first(&self) -> bool {
+        !self.joins
+    }
+
+    pub fn serves(&self) -> bool {
+        self.serves.load(Ordering::Relaxed)
+    }
+
     /// The cluster has removed it, and it knows.
     pub fn is_removed(&self) -> bool {
         self.is_removed.load(Ordering::Relaxed)
+    }
+
+    /// From here on it has to find out that it is removed.
+    pub fn dismiss(&self) {
+        self.is_dismissed.store(true, Ordering::Relaxed);
+    }
+
+    /// It loses its disk; the process ends with it. Under its old id it must not start again.
+    pub fn wipe(&self) {
+        self.kill(false);
+        self.disk.wipe(self.seed);
+        self.is_wiped.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_wiped(&self) -> bool {
+        self.is_wiped.load(Ordering::Relaxed)
+    }
+
+    pub fn is_dismissed(&self) -> bool {
+        self.is_dismissed.load(Ordering::Relaxed)
     }
 
     pub fn leads(&self) -> bool {
@@ -136,6 +178,7 @@ impl Site {
     pub fn kill(&self, power: bool) {
         Handle::current().kill(self.name());
         self.is_up.store(false, Ordering::Relaxed);
+        self.serves.store(false, Ordering::Relaxed);
         *self.lock_seat() = None;
         if power {
             self.disk.lock().lose_power();
@@ -160,6 +203,7 @@ impl Site {
             disk: self.disk.clone(),
             clock: self.clock.clone(),
             door: PeerDoor { address: SocketAddr::new(ip(self.place), 2380) },
+            layout: self.layout,
             seed: derive(self.seed, life as u64),
         };
         let opened = start(&self.config, self.limits.clone(), host).await;
@@ -167,6 +211,7 @@ impl Site {
             Ok(member) => member,
             // Who joins may ask somebody who has not heard of it yet, and is started again.
             Err(StartError::Bootstrap(_)) if self.joins => return self.kill(false),
+            Err(_) if self.is_wiped() => return self.kill(false),
             Err(why) => return self.end(&format!("does not start: {why}")),
         };
         *self.lock_seat() = Some(Seat { gate: gate.clone(), metrics });
@@ -174,6 +219,7 @@ impl Site {
             if published.await.is_err() {
                 return std::future::pending().await;
             }
+            self.serves.store(true, Ordering::Relaxed);
             listen_madsim(SocketAddr::new(ip(self.place), 2379), gate).await
         };
         tokio::select! {
@@ -208,11 +254,24 @@ pub fn ip(place: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(10, 0, 1, place as u8 + 1))
 }
 
-/// How a member of `first` members, or one that joins them, is started.
-pub fn config(place: usize, first: usize, own: &[String]) -> ServerConfig {
+/// Who is there when a member is started for the first time.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// So many begin a cluster.
+    With(usize),
+    /// It joins these.
+    Joins(Vec<usize>),
+}
+
+/// How a member is started.
+pub fn config(place: usize, start: &Start, own: &[String]) -> ServerConfig {
     let host = ip(place);
-    let count = first.max(place + 1);
-    let all: Vec<String> = (0..count).map(|place| format!("m{place}=http://{}:2380", ip(place))).collect();
+    let places = match start {
+        Start::With(count) => (0..*count).collect(),
+        Start::Joins(others) => [others.as_slice(), &[place]].concat(),
+    };
+    let all: Vec<String> =
+        places.iter().map(|place| format!("m{place}=http://{}:2380", ip(*place))).collect();
     let mut flags = vec![
         format!("--name=m{place}"),
         format!("--listen-client-urls=http://{host}:2379"),
@@ -221,7 +280,7 @@ pub fn config(place: usize, first: usize, own: &[String]) -> ServerConfig {
         format!("--listen-peer-urls=http://{host}:2380"),
         format!("--initial-cluster={}", all.join(",")),
     ];
-    if place >= first {
+    if matches!(start, Start::Joins(_)) {
         flags.push("--initial-cluster-state=existing".to_owned());
     }
     flags.extend_from_slice(own);

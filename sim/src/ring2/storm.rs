@@ -9,23 +9,26 @@ use std::time::Duration;
 
 use holdfast_core::boundary::Limits;
 use holdfast_core::lease::ttl_min_s;
+use holdfast_core::wal::LayoutConfig;
 use holdfast_net::clock::WallClock;
 use holdfast_net::proto::etcdserverpb::{self as pb, maintenance_client::MaintenanceClient};
 use holdfast_server::clock::HostClock;
+use madsim::runtime::NodeHandle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::client::{Client, Shared};
+use super::client::{Client, Server, Shared};
 use super::cluster::Cluster;
 use super::disk::SharedDisk;
 use super::harm::{Harms, do_harm};
 use super::history::{History, Keys, Marks};
 use super::joining::Newcomer;
-use super::site::{Parts, config};
+use super::site::{Parts, Start, config};
 use super::trace;
 use super::watcher::Watcher;
 use super::{judge, on_own_thread, read_all};
 use crate::disk::DiskFaults;
+use crate::plan::draw_layout;
 use crate::rng::{Rng, derive, mix};
 
 /// How long the storm lasts.
@@ -85,6 +88,7 @@ pub struct StormReport {
 /// What a seed chooses beside harms.
 struct Swarm {
     limits: Limits,
+    layout: LayoutConfig,
     faults: DiskFaults,
     flags: Vec<String>,
     /// Of each member's clock, and its wall clock's error.
@@ -148,10 +152,12 @@ async fn run(seed: u64) -> Result<StormReport, String> {
         end.send_replace(true);
     }
     for task in working.drain(..) {
-        task.await.map_err(|error| format!("a client ended: {error}"))?;
+        task.await.map_err(|error| format!("died/client  {error}"))?;
     }
-    lock(&cluster).failure()?;
+    sleep(LAST_NEWS).await;
+    lock(&cluster).failure().map_err(|why| format!("died/member  {why}"))?;
     let truth = truth?;
+    check_rest(&lock(&cluster))?;
     report(&lock(&cluster), &shared, &truth)
 }
 
@@ -175,13 +181,26 @@ async fn watch_over(cluster: &Mutex<Cluster>, shared: &Shared, until: Instant) {
 
 /// What everybody says in the end. Errors: somebody does not answer, or not as the others.
 async fn settle(seed: u64, cluster: &Mutex<Cluster>, shared: &Shared) -> Result<Vec<Keys>, String> {
-    let (servers, clients) = {
-        let cluster = lock(cluster);
-        (cluster.servers(), cluster.clients.id())
-    };
-    let clients = madsim::runtime::Handle::current().get_node(clients).expect("it was built");
+    let (servers, clients) = servers_and_clients(cluster);
+    settle_members(seed, cluster, shared).await?;
+    let one = servers[(seed % 3) as usize].clone();
+    let reader = Client::new(2000, seed, shared.clone(), &[one]).patient();
+    let truth = clients.spawn(read_all(reader)).await.map_err(|error| format!("died/client  {error}"))?;
+    truth.map_err(|why| format!("liveness/progress  {why}"))
+}
+
+fn servers_and_clients(cluster: &Mutex<Cluster>) -> (Vec<Server>, NodeHandle) {
+    let cluster = lock(cluster);
+    let clients = madsim::runtime::Handle::current().get_node(cluster.clients.id());
+    (cluster.servers(), clients.expect("it was built"))
+}
+
+/// Every first member acknowledges, and all have one hash. Errors: not so.
+pub async fn settle_members(seed: u64, cluster: &Mutex<Cluster>, shared: &Shared) -> Result<(), String> {
+    let (servers, clients) = servers_and_clients(cluster);
+    let voters = lock(cluster).voters();
     let mut last = 0;
-    for (n, server) in servers.iter().enumerate().take(3) {
+    for (n, server) in servers.iter().enumerate().filter(|(n, _)| voters.contains(n)) {
         let mut reader =
             Client::new(1000 + n as u64, seed, shared.clone(), std::slice::from_ref(server)).patient();
         let asked = clients.spawn(async move {
@@ -193,11 +212,11 @@ async fn settle(seed: u64, cluster: &Mutex<Cluster>, shared: &Shared) -> Result<
             }
             None
         });
-        let revision = asked.await.map_err(|error| format!("a client ended: {error}"))?;
-        last = revision.ok_or_else(|| format!("no progress: m{n} acknowledges nothing in the calm"))?;
+        let revision = asked.await.map_err(|error| format!("died/client  {error}"))?;
+        last = revision.ok_or_else(|| format!("liveness/progress  m{n} acknowledges nothing in the calm"))?;
     }
     let mut hashes = Vec::new();
-    for server in servers.iter().take(3) {
+    for server in voters.iter().map(|n| &servers[*n]) {
         let mut client = MaintenanceClient::new(server.channel());
         let asked = clients.spawn(async move {
             for _ in 0..20 {
@@ -206,22 +225,34 @@ async fn settle(seed: u64, cluster: &Mutex<Cluster>, shared: &Shared) -> Result<
                     Err(_) => sleep(Duration::from_millis(500)).await,
                 }
             }
-            Err("no progress: a member has no hash of the last revision".to_owned())
+            Err("liveness/progress  a member has no hash of the last revision".to_owned())
         });
-        hashes.push(asked.await.map_err(|error| format!("a client ended: {error}"))??);
+        hashes.push(asked.await.map_err(|error| format!("died/client  {error}"))??);
     }
     if hashes.windows(2).any(|pair| pair[0] != pair[1]) {
-        return Err(format!("members do not have the same history: {hashes:x?} at {last}"));
+        return Err(format!("safety/hash_kv  members do not have the same history: {hashes:x?} at {last}"));
     }
-    let one = servers[(seed % 3) as usize].clone();
-    let reader = Client::new(2000, seed, shared.clone(), &[one]).patient();
-    clients.spawn(read_all(reader)).await.map_err(|error| format!("the reader ended: {error}"))?
+    Ok(())
+}
+
+/// What must not be left when all clients are gone. Errors: it is.
+fn check_rest(cluster: &Cluster) -> Result<(), String> {
+    for site in &cluster.sites {
+        if site.is_dismissed() && site.is_up() {
+            return Err(format!("safety/removed  m{} was removed and goes on", site.place));
+        }
+        let streams = site.seat().map_or(0, |seat| seat.metrics.store.streams.get());
+        if streams > 0 {
+            return Err(format!("safety/streams  m{} has {streams} streams that nobody watches", site.place));
+        }
+    }
+    Ok(())
 }
 
 fn report(cluster: &Cluster, shared: &Shared, truth: &[Keys]) -> Result<StormReport, String> {
     let mut history = shared.history.lock().expect("nobody panics while holding it");
-    history.check(truth)?;
-    let undecided = u64::from(!judge(&history)?);
+    history.check(truth).map_err(|why| format!("safety/answers  {why}"))?;
+    let undecided = u64::from(!judge(&history).map_err(|why| format!("safety/blackbox  {why}"))?);
     let (calls, acknowledged) = (history.calls.len() as u64, history.acknowledged());
     let mut marks = std::mem::take(&mut history.marks);
     let mut add = |what, count: u64| *marks.entry(what).or_default() += count;
@@ -269,6 +300,7 @@ impl Swarm {
         let strict = !newcomer || rng.chance(0.5);
         Swarm {
             limits,
+            layout: draw_layout(rng),
             faults,
             flags: vec![
                 format!("--heartbeat-interval={heartbeat_ms}"),
@@ -288,6 +320,7 @@ impl Swarm {
 
     fn parts(&self, seed: u64, place: usize) -> Parts {
         let (rate, ahead_s) = self.clocks[place];
+        let start = if place < 3 { Start::With(3) } else { Start::Joins(vec![0, 1, 2]) };
         let seed = derive(seed, place as u64);
         Parts {
             place,
@@ -295,7 +328,8 @@ impl Swarm {
             disk: SharedDisk::new(seed, self.faults.clone()),
             clock: HostClock::new(rate, WallClock { ahead_s }),
             limits: self.limits.clone(),
-            config: config(place, 3, &self.flags),
+            layout: self.layout,
+            config: config(place, &start, &self.flags),
         }
     }
 

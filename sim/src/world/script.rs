@@ -15,10 +15,12 @@ use super::machine::Ambush;
 use super::seizure::Side;
 use super::{Phase, World};
 use crate::check::matching::is_unknown;
+use crate::history::revision_of;
 use crate::plan::step::{
     Action, Ask, By, Condition, Down, Expect, Facts, Group, MailFilter, Seizure, Step, When, Who,
 };
 use crate::record::Class;
+use holdfast_core::status::Status;
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug)]
@@ -496,24 +498,42 @@ impl World {
             Outcome::Answered => op.and_then(|op| self.history.ops[op as usize].answer.as_ref()),
             _ => None,
         };
-        let is_met = match (&ask.expect, answer.map(|answer| &answer.result)) {
-            (Expect::Anything, _) => true,
-            (Expect::Ok(facts), Some(Ok(response))) => {
-                let revision = answer.and_then(|answer| answer.revision());
-                facts.revision.is_none_or(|wanted| revision == Some(wanted)) && agrees(facts, response)
-            }
-            (Expect::Unknown, Some(Err(status))) => is_unknown(*status),
-            (Expect::Unknown, None) => matches!(outcome, Outcome::Unknown),
-            (Expect::Refused(wanted), Some(Err(status))) => wanted == status,
-            (Expect::NoConnection, None) => matches!(outcome, Outcome::NoConnection),
-            _ => false,
+        let judged = match (outcome, answer) {
+            (Outcome::NoConnection, _) => Judged::NoConnection,
+            (_, Some(answer)) => Judged::Answer(&answer.result),
+            (_, None) => Judged::Unknown,
         };
-        if !is_met {
+        if !meets(&ask.expect, judged) {
             let line = self.script.steps[step].line;
             let came = answer.map_or_else(|| format!("{outcome:?}"), |answer| format!("{:?}", answer.result));
             let what = format!("line {line}: {:?} came to {came}, not to {:?}", ask.request, ask.expect);
             self.fail("expect", what);
         }
+    }
+}
+
+/// What a step hears of its request.
+#[derive(Clone, Copy, Debug)]
+pub enum Judged<'a> {
+    Answer(&'a Result<Response, Status>),
+    /// The client gave up, or the way broke.
+    Unknown,
+    NoConnection,
+}
+
+/// Whether that is what the step expects.
+pub fn meets(expect: &Expect, judged: Judged<'_>) -> bool {
+    match (expect, judged) {
+        (Expect::Anything, _)
+        | (Expect::Unknown, Judged::Unknown)
+        | (Expect::NoConnection, Judged::NoConnection) => true,
+        (Expect::Ok(facts), Judged::Answer(Ok(response))) => {
+            let revision = revision_of(response);
+            facts.revision.is_none_or(|wanted| revision == Some(wanted)) && agrees(facts, response)
+        }
+        (Expect::Unknown, Judged::Answer(Err(status))) => is_unknown(*status),
+        (Expect::Refused(wanted), Judged::Answer(Err(status))) => wanted == status,
+        _ => false,
     }
 }
 
