@@ -22,6 +22,11 @@ const RANDOM: &str = "randomness comes in as a seed";
 const FLOATS: &str = "floats do not belong into what members must agree on";
 const SHARED: &str = "one owner, `&mut` down";
 const GLOBAL: &str = "nothing is global";
+const UNBIASED: &str =
+    "it begins with `biased;`: the order of its branches is else drawn, and by no seed of ours";
+
+/// What ring 2 runs.
+const SIMULATED: [&str; 3] = ["net/", "server/", "sim/"];
 
 /// Outside of tests and comments in `core/src`. Clippy's lists in `core/clippy.toml` catch types under other names.
 const CORE: &[Ban] = &[
@@ -83,8 +88,22 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
             find(CORE, path, &code, &mut findings);
             find_std_groups(path, &code, &mut findings);
         }
+        if SIMULATED.iter().any(|folder| path.starts_with(folder)) {
+            find_unbiased(path, &source::code(text), &mut findings);
+        }
     }
     findings
+}
+
+/// `select!` without `biased;` as its first word.
+fn find_unbiased(path: &str, code: &str, findings: &mut Vec<Finding>) {
+    for (at, word) in code.match_indices("select!") {
+        let body = code[at + word.len()..].trim_start().strip_prefix('{').unwrap_or_default();
+        if !body.trim_start().starts_with("biased;") {
+            let line = 1 + code[..at].matches('\n').count();
+            findings.push(banned(path, line, word, UNBIASED));
+        }
+    }
 }
 
 /// Beginnings of the paths of files that hang on a `#[cfg(test)] mod name;` in this one.
@@ -149,6 +168,15 @@ mod tests {
 
     fn found(path: &str, text: &str) -> Vec<String> {
         lines(&check(&Tree::of(&[(path, text)])))
+    }
+
+    #[test]
+    fn a_select_that_draws_its_order_is_found() {
+        let biased = "tokio::select! {\n    biased;\n    () = a => {}\n}\n";
+        assert!(found("net/src/a.rs", biased).is_empty());
+        let drawn = "fn f() {\n    tokio::select! {\n        () = a => {}\n    }\n}\n";
+        assert_eq!(found("net/src/a.rs", drawn), [format!("net/src/a.rs:2: select!: {UNBIASED}")]);
+        assert!(found("ctl/src/a.rs", drawn).is_empty(), "no seed runs it");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod patch;
 mod results;
+mod ring;
 mod stories;
 mod tree;
 mod trial;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub use patch::Patch;
 use results::{Key, Outcome, Results, Table};
+pub use ring::Ring;
 pub use stories::{SEEDS as STORY_SEEDS, check_names, stories};
 pub use tree::Tree;
 use trial::{Trial, Verdict};
@@ -37,6 +39,8 @@ const CONTROL: &str = "control";
 pub struct Hunt {
     /// Root of the workspace.
     pub workspace: PathBuf,
+    /// Whose mutants they are.
+    pub ring: Ring,
     /// Mutants whose name begins so; all without it.
     pub only: Option<String>,
     pub seeds: u64,
@@ -116,7 +120,7 @@ pub struct Bag {
 impl Hunt {
     /// The mutants that are hunted.
     pub fn patches(&self) -> Result<Vec<Patch>, Trouble> {
-        let mut patches = Patch::read_all(&self.workspace.join("sim").join("mutants"))?;
+        let mut patches = Patch::read_all(&self.workspace.join(self.ring.patches()))?;
         if let Some(only) = &self.only {
             patches.retain(|patch| patch.name.starts_with(only.as_str()));
             if patches.is_empty() {
@@ -130,8 +134,8 @@ impl Hunt {
     pub fn run(&self, say: &mut dyn FnMut(&str)) -> Result<Bag, Trouble> {
         let patches = self.patches()?;
         let folder = self.workspace.join("target").join("mutants");
-        let tree = Tree::refresh(&self.workspace, &folder)?;
-        let mut results = Results::read(folder.join("results.tsv"))?;
+        let tree = Tree::refresh(&self.workspace, &folder, self.ring)?;
+        let mut results = Results::read(folder.join(self.ring.results()))?;
         let clean = self.check_control(&tree, &folder, &mut results, say)?;
         let mut table = Table::new();
         for patch in &patches {
@@ -165,7 +169,7 @@ impl Hunt {
     /// Writes into the docs what is known, and hunts nothing; the summary.
     pub fn tell(&self) -> Result<String, Trouble> {
         let patches = self.patches()?;
-        let results = Results::read(self.workspace.join("target").join("mutants").join("results.tsv"))?;
+        let results = Results::read(self.workspace.join("target").join("mutants").join(self.ring.results()))?;
         self.write_table(&patches, &results)
     }
 
@@ -178,7 +182,7 @@ impl Hunt {
             }
         }
         let document = results::document(&table, &untried);
-        results::write_document(&self.workspace.join("docs").join("mutants.md"), &document)?;
+        results::write_document(&self.workspace.join("docs").join(self.ring.page()), &document)?;
         Ok(results::summary(&table))
     }
 
@@ -192,7 +196,7 @@ impl Hunt {
     ) -> Result<Trial, Trouble> {
         let key = Key::new(CONTROL, "", self.base);
         let known = results.settled(&key, CONTROL_SEEDS, tree.digest);
-        let kept = folder.join("clean");
+        let kept = folder.join(self.ring.clean());
         let mut trial = Trial {
             tool: kept.clone(),
             output: folder.join("output.txt"),
@@ -255,7 +259,7 @@ impl Hunt {
             base += 1;
             size = (size * 4).min(RUN_SEEDS_MAX);
         }
-        if killed.is_none() {
+        if killed.is_none() && self.ring.has_twice() {
             let verdict = trial.run("twice", self.base, self.seeds.div_ceil(TWICE_EACH))?;
             check_clean(clean, "twice", self.base, &verdict)?;
             took += verdict.took;

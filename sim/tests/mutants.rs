@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use holdfast_sim::mutants::{Hunt, Patch, check_names};
+use holdfast_sim::mutants::{Hunt, Patch, Ring, check_names};
 
 /// Entries of the catalogue of bugs.
 const CATALOGUE: [u32; 64] = [
@@ -18,15 +18,15 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("sim is below the workspace").to_owned()
 }
 
-fn patches() -> Vec<Patch> {
-    let hunt = Hunt { workspace: workspace(), only: None, seeds: 1, base: 1, jobs: 1, fresh: false };
+fn patches(ring: Ring) -> Vec<Patch> {
+    let hunt = Hunt { workspace: workspace(), ring, only: None, seeds: 1, base: 1, jobs: 1, fresh: false };
     hunt.patches().expect("every patch has a header and a diff")
 }
 
 #[test]
 fn every_mutant_applies_to_the_sources_as_they_are() {
     let mut refused = Vec::new();
-    for patch in patches() {
+    for patch in [Ring::Core, Ring::Shell].into_iter().flat_map(patches) {
         let git =
             Command::new("git").args(["apply", "--check"]).arg(&patch.path).current_dir(workspace()).output();
         let output = git.expect("git is there, as for the tool itself");
@@ -45,7 +45,7 @@ fn every_entry_of_the_catalogue_is_planted_or_excused() {
         docs.lines().filter_map(|line| line.strip_prefix("| B")?.split(" |").next()).collect();
     let excused =
         excused.iter().flat_map(|entries| entries.split(", ")).map(|entry| entry.trim_start_matches('B'));
-    let planted: Vec<String> = patches().into_iter().map(|patch| patch.name).collect();
+    let planted: Vec<String> = patches(Ring::Core).into_iter().map(|patch| patch.name).collect();
     let excused: Vec<&str> = excused.collect();
     for entry in CATALOGUE {
         let number = format!("{entry:02}");
@@ -59,6 +59,6 @@ fn every_entry_of_the_catalogue_is_planted_or_excused() {
 
 #[test]
 fn every_mutant_that_a_story_names_is_there() {
-    let named = check_names(&workspace(), &patches()).unwrap_or_else(|trouble| panic!("{trouble}"));
+    let named = check_names(&workspace(), &patches(Ring::Core)).unwrap_or_else(|trouble| panic!("{trouble}"));
     assert!(named > 0, "stories name mutants");
 }

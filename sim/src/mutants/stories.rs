@@ -85,7 +85,7 @@ impl Hunt {
             }
         }
         let folder = self.workspace.join("target").join("mutants");
-        let tree = Tree::refresh(&self.workspace, &folder)?;
+        let tree = Tree::refresh(&self.workspace, &folder, self.ring)?;
         let mut results = Results::read(folder.join("stories.tsv"))?;
         self.check_stories(&tree, &folder, &pairs, &mut results, say)?;
         pairs.sort_by(|one, other| one.patch.name.cmp(&other.patch.name));

@@ -10,12 +10,14 @@ use std::process::Command;
 
 use super::Trouble;
 use super::patch::Patch;
+use super::ring::Ring;
 use crate::rng::mix;
 
 /// The copy.
 pub struct Tree {
     root: PathBuf,
     build: PathBuf,
+    ring: Ring,
     /// Digest of everything that decides how a run goes.
     pub digest: u64,
     /// The commit that it is a copy of, with a plus sign if files differ from it, and its day.
@@ -30,16 +32,16 @@ pub struct Planted {
 }
 
 impl Tree {
-    /// Brings the copy below `folder` up to what is in `workspace`.
-    pub fn refresh(workspace: &Path, folder: &Path) -> Result<Tree, Trouble> {
-        let (root, build) = (folder.join("tree"), folder.join("build"));
+    /// Brings the copy below `folder` up to what is in `workspace`, for seeds of a ring.
+    pub fn refresh(workspace: &Path, folder: &Path, ring: Ring) -> Result<Tree, Trouble> {
+        let (root, build) = (folder.join("tree"), folder.join(ring.builds()));
         let mut digest = 0;
         let listing = git(workspace, &["ls-files", "--cached", "--others", "--exclude-standard"])?;
         let mut files: Vec<&str> = listing.lines().filter(|file| workspace.join(file).is_file()).collect();
         files.sort_unstable();
         for file in &files {
             let bytes = read(&workspace.join(file))?;
-            if decides(file) {
+            if ring.decides(file) {
                 digest = mix(mix(digest, file.as_bytes()), &bytes);
             }
             let copy = root.join(file);
@@ -50,7 +52,7 @@ impl Tree {
         }
         remove_strangers(&root, &root, &files)?;
         let (commit, day) = commit(workspace)?;
-        Ok(Tree { root, build, digest, commit, day })
+        Ok(Tree { root, build, ring, digest, commit, day })
     }
 
     /// Applies a mutant. Errors: it does not apply, with the file and line at which it does not.
@@ -101,8 +103,9 @@ impl Tree {
     /// Builds the tool and gives its path. Errors: what the compiler says.
     pub fn build(&self) -> Result<PathBuf, Trouble> {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(&self.root).args(["build", "--release", "--quiet", "--locked"]);
-        cargo.args(["-p", "holdfast-sim", "--bin", "holdfast-sim", "--target-dir"]).arg(&self.build);
+        cargo.current_dir(&self.root).args(["build", "--quiet", "--locked", "-p", "holdfast-sim"]);
+        self.ring.ask_for_tool(&mut cargo);
+        cargo.arg("--target-dir").arg(&self.build);
         // What the outer cargo says of its package and flags is not meant for this one.
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
@@ -113,7 +116,7 @@ impl Tree {
         cargo.env("CARGO_INCREMENTAL", "1").env("CARGO_PROFILE_RELEASE_DEBUG", "0");
         let output = cargo.output().map_err(|error| Trouble::io(Path::new("cargo"), error))?;
         match output.status.success() {
-            true => Ok(self.build.join("release").join("holdfast-sim")),
+            true => Ok(self.build.join(self.ring.tool())),
             false => Err(Trouble::Build { said: String::from_utf8_lossy(&output.stderr).into_owned() }),
         }
     }
@@ -124,14 +127,6 @@ fn commit(workspace: &Path) -> Result<(String, String), Trouble> {
     let (hash, day) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
     let is_clean = git(workspace, &["status", "--porcelain", "--untracked-files=no"])?.is_empty();
     Ok((format!("{hash}{}", if is_clean { "" } else { "+" }), day.to_owned()))
-}
-
-/// Whether a file has a part in how seeds run: the tool that plants mutants and the texts have none.
-fn decides(file: &str) -> bool {
-    let is_source =
-        file.starts_with("core/") || file.starts_with("sim/src/") || file.starts_with("scenarios/");
-    let is_hunter = file.starts_with("sim/src/mutants");
-    (is_source && !is_hunter) || file == "Cargo.lock"
 }
 
 fn git(workspace: &Path, args: &[&str]) -> Result<String, Trouble> {

@@ -121,10 +121,17 @@ const OF_THE_SET: &str = "liveness/acknowledged";
 
 /// Reads what the tool printed.
 fn judge(text: &str, is_success: bool, status: &str, seeds: u64) -> Verdict {
-    let tried = text.lines().rev().find_map(|line| line.strip_prefix("seeds=")).and_then(|rest| {
-        let number = rest.split_whitespace().next()?;
-        number.parse().ok()
-    });
+    let tried = text
+        .lines()
+        .rev()
+        .find_map(|line| {
+            // Ring 2 says which ring it is.
+            line.strip_prefix("ring2 ").unwrap_or(line).strip_prefix("seeds=")
+        })
+        .and_then(|rest| {
+            let number = rest.split_whitespace().next()?;
+            number.parse().ok()
+        });
     let mut failures = text.lines().filter_map(|line| line.strip_prefix("FAIL ")).peekable();
     let has_any = failures.peek().is_some();
     // That a set of seeds acknowledged too little says nothing of any of them; aimed seeds acknowledge less.
@@ -137,7 +144,10 @@ fn judge(text: &str, is_success: bool, status: &str, seeds: u64) -> Verdict {
         (None, false) => Some(("died".to_owned(), status.to_owned())),
         (None, true) => None,
     };
-    let replay = text.lines().find_map(|line| line.trim_start().strip_prefix("replay   cargo sim "));
+    let replay = text.lines().find_map(|line| {
+        let words = line.trim_start().strip_prefix("replay   cargo ")?;
+        words.strip_prefix("sim ").or_else(|| words.strip_prefix("madsim "))
+    });
     let (seeds, replay) = (tried.unwrap_or(seeds), replay.map(str::to_owned));
     Verdict { seeds, broken, replay, took: Duration::ZERO }
 }
@@ -170,6 +180,15 @@ mod tests {
         let both = format!("FAIL safety/read  stale\n{rate}");
         let broken = Some(("safety/read".to_owned(), "stale".to_owned()));
         assert_eq!(judge(&both, false, "exit status: 11", 100).broken, broken);
+    }
+
+    #[test]
+    fn what_ring_2_prints_is_read_too() {
+        let text = "FAIL liveness/progress  m0 acknowledges nothing\n replay   cargo madsim replay --seed 0x2\n\
+                    ring2 seeds=3 failed=1 ops=7\n";
+        let Verdict { seeds, broken, replay, .. } = judge(text, false, "exit status: 12", 50);
+        assert_eq!((seeds, replay.as_deref()), (3, Some("replay --seed 0x2")));
+        assert_eq!(broken.expect("it failed").0, "liveness/progress");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use holdfast_sim::mutants::Hunt;
+use holdfast_sim::mutants::{Hunt, Ring};
 
 use super::parse_seed;
 
@@ -12,9 +12,12 @@ pub struct Mutants {
     /// Only those whose name begins so.
     #[arg(long)]
     only: Option<String>,
-    /// Seeds to find each.
-    #[arg(long, default_value_t = 10_000)]
-    seeds: u64,
+    /// Those of the shell, which ring 2 hunts (docs/ring2.md).
+    #[arg(long, conflicts_with = "scenarios")]
+    ring2: bool,
+    /// Seeds to find each: 10,000, in ring 2 1,000, if nothing is said.
+    #[arg(long)]
+    seeds: Option<u64>,
     /// Base from which the seeds are derived; decimal, or hexadecimal with 0x.
     #[arg(long, default_value = "1", value_parser = parse_seed)]
     from: u64,
@@ -31,7 +34,7 @@ pub struct Mutants {
     /// Name them and what they do, and plant none.
     #[arg(long)]
     list: bool,
-    /// Write what is known into docs/mutants.md, and plant none.
+    /// Write what is known into the docs, and plant none.
     #[arg(long)]
     table: bool,
 }
@@ -39,10 +42,12 @@ pub struct Mutants {
 impl Mutants {
     /// Exit code 0: all are found that should be; 1: some live; 2: the hunt could not be made.
     pub fn run(&self) -> ExitCode {
+        let ring = if self.ring2 { Ring::Shell } else { Ring::Core };
         let hunt = Hunt {
             workspace: workspace(),
+            ring,
             only: self.only.clone(),
-            seeds: self.seeds,
+            seeds: self.seeds.unwrap_or(if self.ring2 { 1_000 } else { 10_000 }),
             base: self.from,
             jobs: self.jobs,
             fresh: self.fresh,
