@@ -14,4 +14,5 @@ pub mod listen;
 pub mod peer;
 pub mod proto;
 pub mod service;
+pub mod tls;
 pub mod wire;

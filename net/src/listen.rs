@@ -20,4 +20,4 @@ pub use peer::{PROTOCOL_HEADER, is_real_etcd, serve_peers};
 #[cfg(madsim)]
 pub use simulated::{PACE, listen_madsim, listen_peers_madsim};
 #[cfg(not(madsim))]
-pub use socket::{Options, serve};
+pub use socket::{Options, Security, serve};

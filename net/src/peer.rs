@@ -15,6 +15,7 @@ mod hello;
 mod members;
 mod meters;
 mod outbox;
+mod way;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use hello::PROTOCOL;
 pub use members::{Answered, ask_members};
 pub use meters::Meters;
 pub use outbox::{Outbox, Posted};
+pub use way::Way;
 
 use crate::proto::holdfast::Parcel;
 
@@ -116,6 +118,7 @@ pub struct Shared {
     pub roster: watch::Receiver<Roster>,
     pub events: mpsc::UnboundedSender<PeerEvent>,
     pub meters: Meters,
+    pub way: Way,
     room: Arc<Semaphore>,
 }
 
@@ -125,9 +128,10 @@ impl Shared {
         roster: watch::Receiver<Roster>,
         events: mpsc::UnboundedSender<PeerEvent>,
         meters: Meters,
+        way: Way,
     ) -> Shared {
         let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
-        Shared { identity: Arc::new(identity), roster, events, meters, room }
+        Shared { identity: Arc::new(identity), roster, events, meters, way, room }
     }
 
     /// The parcel with which our side of a connection begins.

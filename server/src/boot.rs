@@ -16,6 +16,7 @@ use holdfast_core::recover::{self, Found, RecoverError, Recovered};
 use holdfast_core::request::Member;
 use holdfast_core::state::STATE_VERSION;
 use holdfast_core::wal::{Identity, Layout};
+use holdfast_net::peer::Way;
 use thiserror::Error;
 use tracing::{info, warn};
 
@@ -48,11 +49,12 @@ pub struct Opened {
     pub known: Vec<Member>,
 }
 
-/// Reads the host's directory and opens the node on it.
+/// Reads the host's directory and opens the node on it. Other members are asked by `way`.
 pub async fn open<D: Disk>(
     config: &ServerConfig,
     host: &Host<D>,
     limits: Limits,
+    way: &Way,
 ) -> Result<Opened, StartError> {
     let disk = &host.disk;
     let listing = disk.list().map_err(StartError::List)?;
@@ -68,7 +70,7 @@ pub async fn open<D: Disk>(
             // A member that has lived before begins as what it was.
             let mut first = First { identity, start: Start::Join, known: Vec::new() };
             if found.is_bare() {
-                first = first_start(config).await?;
+                first = first_start(config, way).await?;
                 if first.identity != identity {
                     return Err(BootError::BootstrapChanged { member_id: identity.member_id }.into());
                 }
@@ -81,7 +83,7 @@ pub async fn open<D: Disk>(
             (identity, layout, boot, known)
         }
         None => {
-            let First { identity, start, known } = first_start(config).await?;
+            let First { identity, start, known } = first_start(config, way).await?;
             info!(
                 "cluster-id" = format!("{:x}", identity.cluster_id),
                 "local-member-id" = format!("{:x}", identity.member_id),
@@ -102,10 +104,10 @@ struct First {
 }
 
 /// Errors: flags that do not fit together or to the cluster, and a cluster that does not answer.
-async fn first_start(config: &ServerConfig) -> Result<First, StartError> {
+async fn first_start(config: &ServerConfig, way: &Way) -> Result<First, StartError> {
     let refused = StartError::Bootstrap;
     if config.initial_cluster_state == ClusterState::Existing {
-        let Joined { identity, members } = join::join(config).await.map_err(refused)?;
+        let Joined { identity, members } = join::join(config, way).await.map_err(refused)?;
         return Ok(First { identity, start: Start::Join, known: members });
     }
     let cluster = config.check_bootstrap().map_err(refused)?;
@@ -115,7 +117,7 @@ async fn first_start(config: &ServerConfig) -> Result<First, StartError> {
     let bootstrap = Bootstrap { token, members, name: config.name.clone() };
     let name = config.name.clone();
     let member_id = bootstrap.member_id().ok_or(BootError::NameNotInCluster { name })?;
-    join::check_not_bootstrapped(config, &cluster, member_id).await.map_err(refused)?;
+    join::check_not_bootstrapped(config, &cluster, member_id, way).await.map_err(refused)?;
     let identity = Identity { cluster_id: bootstrap.cluster_id(), member_id };
     Ok(First { identity, start: Start::New(bootstrap), known: Vec::new() })
 }

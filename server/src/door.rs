@@ -1,4 +1,4 @@
-//! Where other members come in: sockets in production, an address of the simulated machine under madsim.
+//! Where other members come in, and how they are reached: sockets in production, an address of the simulated machine under madsim.
 
 use holdfast_net::peer::PeerService;
 
@@ -7,23 +7,30 @@ mod real {
     use std::net::TcpListener;
 
     use holdfast_net::gate::Gate;
-    use holdfast_net::listen::serve_peers;
+    use holdfast_net::listen::{Security, serve_peers};
+    use holdfast_net::peer::Way;
 
     use super::PeerService;
     use crate::http_peer::PeerEndpoints;
     use crate::ports::plain_peer_http;
 
-    /// Bound sockets, not blocking.
-    #[derive(Debug)]
+    /// Bound sockets, not blocking, and the way out.
+    #[derive(Debug, Default)]
     pub struct PeerDoor {
-        pub listeners: Vec<TcpListener>,
+        pub listeners: Vec<(TcpListener, Security)>,
+        pub way: Way,
     }
 
     impl PeerDoor {
+        pub fn way(&self) -> Way {
+            self.way.clone()
+        }
+
         /// Lets members in until the core loop is gone.
         pub async fn open(self, service: PeerService, endpoints: PeerEndpoints, gate: Gate) {
-            let from_std =
-                |listener| tokio::net::TcpListener::from_std(listener).expect("bound, not blocking");
+            let from_std = |(listener, security)| {
+                (tokio::net::TcpListener::from_std(listener).expect("bound, not blocking"), security)
+            };
             let listeners = self.listeners.into_iter().map(from_std).collect();
             let (close, closed) = tokio::sync::watch::channel(false);
             let serving = serve_peers(listeners, service, plain_peer_http(endpoints), closed);
@@ -42,6 +49,7 @@ mod simulated {
 
     use holdfast_net::gate::Gate;
     use holdfast_net::listen::listen_peers_madsim;
+    use holdfast_net::peer::Way;
 
     use super::PeerService;
     use crate::http_peer::PeerEndpoints;
@@ -53,6 +61,10 @@ mod simulated {
     }
 
     impl PeerDoor {
+        pub fn way(&self) -> Way {
+            Way::default()
+        }
+
         /// Lets members in until the simulated machine or the core loop ends.
         pub async fn open(self, service: PeerService, _endpoints: PeerEndpoints, gate: Gate) {
             tokio::select! {

@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use holdfast_core::base::MemberId;
 use holdfast_core::request::Member;
 use holdfast_core::wal::Identity;
-use holdfast_net::peer::{Answered, ask_members};
+use holdfast_net::peer::{Answered, Way, ask_members};
 use tracing::warn;
 
 use crate::config::{ServerConfig, Url};
@@ -31,9 +31,9 @@ pub struct Joined {
 
 /// Asks the other members of `--initial-cluster` who this one is (CL-23).
 /// Errors: nobody answers, the flags name another cluster, or the member has lived before.
-pub async fn join(config: &ServerConfig) -> Result<Joined, String> {
+pub async fn join(config: &ServerConfig, way: &Way) -> Result<Joined, String> {
     let cluster = config.check_join()?;
-    let answered = ask_cluster(&other_urls(&cluster, &config.name), JOIN_WITHIN, true).await;
+    let answered = ask_cluster(way, &other_urls(&cluster, &config.name), JOIN_WITHIN, true).await;
     let answered = answered.map_err(|why| format!("cannot fetch cluster info from peer urls: {why}"))?;
     identify(config, &cluster, answered)
 }
@@ -78,9 +78,10 @@ pub async fn check_not_bootstrapped(
     config: &ServerConfig,
     cluster: &BTreeMap<String, Vec<Url>>,
     member_id: MemberId,
+    way: &Way,
 ) -> Result<(), String> {
     let others = other_urls(cluster, &config.name);
-    let Ok(answered) = ask_cluster(&others, BOOTSTRAPPED_WITHIN, false).await else { return Ok(()) };
+    let Ok(answered) = ask_cluster(way, &others, BOOTSTRAPPED_WITHIN, false).await else { return Ok(()) };
     let is_us = |member: &&Member| member.id == member_id;
     match answered.members.iter().find(is_us).is_some_and(Member::is_started) {
         true => Err(lived_before(member_id)),
@@ -104,8 +105,13 @@ fn other_urls(cluster: &BTreeMap<String, Vec<Url>>, name: &str) -> Vec<String> {
 }
 
 /// The first answer of somebody who knows of members; all are asked at once.
-async fn ask_cluster(urls: &[String], within: Duration, is_loud: bool) -> Result<Answered, String> {
-    let asked = urls.iter().map(|url| async move { (url, ask_members(url, within).await) });
+async fn ask_cluster(
+    way: &Way,
+    urls: &[String],
+    within: Duration,
+    is_loud: bool,
+) -> Result<Answered, String> {
+    let asked = urls.iter().map(|url| async move { (url, ask_members(way, url, within).await) });
     let mut answers: FuturesUnordered<_> = asked.collect();
     while let Some((url, answer)) = answers.next().await {
         match answer {

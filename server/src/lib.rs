@@ -24,5 +24,9 @@ pub mod ports;
 pub mod process_stats;
 pub mod run;
 #[cfg(not(madsim))]
+pub mod secure;
+#[cfg(not(madsim))]
+mod self_signed;
+#[cfg(not(madsim))]
 pub mod supervisor;
 mod tally;

@@ -13,13 +13,15 @@ use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use holdfast_net::listen::{Incoming, Options, PlainHttp, Response, serve, whole_body};
+use holdfast_net::listen::{Incoming, Options, PlainHttp, Response, Security, serve, whole_body};
+use holdfast_net::tls::Acceptor;
 use http::{HeaderName, HeaderValue, header};
 use http_body::Body;
 use tokio::sync::{oneshot, watch};
 use tower_service::Service;
 
 use crate::config::Url;
+use crate::config::url::Scheme;
 use crate::http::{Answer, Endpoints, Surface};
 use crate::http_peer::{Asker, PeerEndpoints};
 
@@ -36,6 +38,9 @@ pub struct PortRefusal {
 #[derive(Debug)]
 pub struct Port {
     pub address: SocketAddr,
+    /// Whether connections come without and with TLS.
+    pub is_plain: bool,
+    pub is_secure: bool,
     listener: TcpListener,
 }
 
@@ -63,29 +68,62 @@ impl Port {
             TcpListener::bind(preferred.ok_or_else(no_host)?).map_err(|error| refusal("bind", error))?;
         listener.set_nonblocking(true).map_err(|error| refusal("set", error))?;
         let address = listener.local_addr().map_err(|error| refusal("name", error))?;
-        Ok(Port { address, listener })
+        let is_secure = matches!(url.scheme, Scheme::Https | Scheme::Unixs);
+        Ok(Port { address, is_plain: !is_secure, is_secure, listener })
+    }
+
+    /// Binds all; URLs that differ by their scheme alone share a port, which serves both.
+    pub fn bind_all(urls: &[Url]) -> Result<Vec<Port>, PortRefusal> {
+        let mut ports: Vec<(&Url, Port)> = Vec::new();
+        for url in urls {
+            let is_same = |other: &Url| (&other.host, other.port) == (&url.host, url.port) && url.port > 0;
+            match ports.iter_mut().find(|(other, _)| is_same(other)) {
+                Some((_, port)) => (port.is_plain, port.is_secure) = (true, true),
+                None => ports.push((url, Port::bind(url)?)),
+            }
+        }
+        Ok(ports.into_iter().map(|(_, port)| port).collect())
     }
 
     /// The socket itself.
-    pub fn into_listener(self) -> TcpListener {
-        self.listener
+    pub fn into_listener(self, acceptor: Option<&Arc<Acceptor>>) -> (TcpListener, Security) {
+        let security = self.security(acceptor);
+        (self.listener, security)
+    }
+
+    /// `acceptor`: what takes connections below TLS on ports of this kind.
+    fn security(&self, acceptor: Option<&Arc<Acceptor>>) -> Security {
+        if !self.is_secure {
+            return Security::Plain;
+        }
+        let acceptor = acceptor.expect("ports of TLS are refused without a certificate");
+        let of = if self.is_plain { Security::Both } else { Security::Tls };
+        of(Arc::clone(acceptor))
     }
 
     /// The same socket once more.
-    fn share(&self) -> io::Result<TcpListener> {
-        self.listener.try_clone()
+    fn share(&self, acceptor: Option<&Arc<Acceptor>>) -> io::Result<(TcpListener, Security)> {
+        Ok((self.listener.try_clone()?, self.security(acceptor)))
     }
 }
 
-/// Serves `ports` on `threads` threads until `closed` is true, and then until calls in flight are over.
+/// What ports of one kind are served with.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    pub options: Options,
+    /// `None`: none of them is one of TLS.
+    pub acceptor: Option<Arc<Acceptor>>,
+    pub threads: usize,
+}
+
+/// Serves `ports` on `Terms::threads` threads until `closed` is true, and then until calls in flight are over.
 /// Each receiver resolves when its thread has ended.
 /// Errors: the system has no thread or file descriptor to give.
 pub fn serve_all<S, B>(
     ports: &[Port],
     edge: &S,
-    options: Options,
+    terms: &Terms,
     closed: &watch::Receiver<bool>,
-    threads: usize,
 ) -> io::Result<Vec<oneshot::Receiver<()>>>
 where
     S: Service<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible>,
@@ -95,18 +133,22 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let mut ends = Vec::new();
-    for number in 0..threads {
-        let listeners: Vec<TcpListener> = ports.iter().map(Port::share).collect::<io::Result<_>>()?;
+    let Terms { options, acceptor, threads } = terms;
+    let (options, acceptor) = (*options, acceptor.as_ref());
+    for number in 0..*threads {
+        let listeners: Vec<(TcpListener, Security)> =
+            ports.iter().map(|port| port.share(acceptor)).collect::<io::Result<_>>()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (edge, closed) = (edge.clone(), closed.clone());
         let (end, ended) = oneshot::channel();
         std::thread::Builder::new().name(format!("grpc-{number}")).spawn(move || {
             runtime.block_on(async {
                 let mut serving = tokio::task::JoinSet::new();
-                for listener in listeners {
+                for (listener, security) in listeners {
                     let listener =
                         tokio::net::TcpListener::from_std(listener).expect("bound and non-blocking");
-                    serving.spawn(serve(listener, edge.clone(), options, until_true(closed.clone())));
+                    let closing = until_true(closed.clone());
+                    serving.spawn(serve(listener, security, edge.clone(), options, closing));
                 }
                 while serving.join_next().await.is_some() {}
             });

@@ -9,7 +9,7 @@ use holdfast_core::request;
 use holdfast_core::wal::Identity;
 use holdfast_core::wal::LayoutConfig;
 use holdfast_net::gate::{self, Gate};
-use holdfast_net::peer::{Dial, PeerEvent, PeerIdentity, PeerService, Roster, Shared};
+use holdfast_net::peer::{Dial, PeerEvent, PeerIdentity, PeerService, Roster, Shared, Way};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant as Clock;
 
@@ -58,7 +58,7 @@ pub async fn start<D: Disk>(
     limits: Limits,
     host: Host<D>,
 ) -> Result<Member, StartError> {
-    let Opened { node, identity, layout, checkpoints, known } = open(config, &host, limits).await?;
+    let Opened { node, identity, layout, checkpoints, known } = open(config, &host, limits, &host.door.way()).await?;
     let Host { disk, clock, door, .. } = host;
     let (gate, inbox) = Gate::new(gate::Identity {
         cluster_id: identity.cluster_id,
@@ -67,13 +67,7 @@ pub async fn start<D: Disk>(
         election_timeout_ms: u64::try_from(config.election_timeout.as_millis()).unwrap_or(u64::MAX),
         wall: clock.wall(),
     });
-    let metrics = Metrics::new(crate::metrics::Identity {
-        member_id: identity.member_id.0,
-        extensive: false,
-        server_version: crate::config::ETCD_VERSION,
-        cluster_version: "3.7",
-    });
-    metrics.store.quota_bytes.set(config.quota_backend_bytes.unwrap_or(0) as f64);
+    let metrics = meters(config, identity);
     let (events, happened) = mpsc::unbounded_channel();
     let (log, log_work) = mpsc::unbounded_channel();
     let (steps, checkpoint_steps) = mpsc::unbounded_channel();
@@ -96,7 +90,7 @@ pub async fn start<D: Disk>(
         metrics: metrics.disk.clone(),
     };
     let spare_log = log.downgrade();
-    let (peers, outside) = introduce(config, identity, known, &metrics);
+    let (peers, outside) = introduce(config, identity, known, &metrics, door.way());
     let parts = Parts {
         gate: gate.clone(),
         inbox,
@@ -124,6 +118,17 @@ pub async fn start<D: Disk>(
     Ok(Member { gate, identity, metrics, events, core, published })
 }
 
+fn meters(config: &ServerConfig, identity: Identity) -> Metrics {
+    let metrics = Metrics::new(crate::metrics::Identity {
+        member_id: identity.member_id.0,
+        extensive: false,
+        server_version: crate::config::ETCD_VERSION,
+        cluster_version: "3.7",
+    });
+    metrics.store.quota_bytes.set(config.quota_backend_bytes.unwrap_or(0) as f64);
+    metrics
+}
+
 fn no_thread(error: io::Error) -> StartError {
     StartError::Bootstrap(format!("cannot start a thread: {error}"))
 }
@@ -142,6 +147,7 @@ fn introduce(
     identity: Identity,
     known: Vec<request::Member>,
     metrics: &Metrics,
+    way: Way,
 ) -> (Peers, Outside) {
     let Identity { cluster_id, member_id } = identity;
     let peer_urls = config.initial_advertise_peer_urls.iter().map(ToString::to_string).collect();
@@ -149,7 +155,7 @@ fn introduce(
     let (dial, dials) = mpsc::unbounded_channel();
     let (publish, roster) = watch::channel(Roster { members: known.clone(), ..Roster::default() });
     let whoami = PeerIdentity { cluster_id, member_id, peer_urls };
-    let shared = Shared::new(whoami, roster.clone(), tell, metrics.peers.clone());
+    let shared = Shared::new(whoami, roster.clone(), tell, metrics.peers.clone(), way);
     let versions = Versions::of_cluster();
     let outside = Outside {
         service: PeerService::new(shared.clone()),

@@ -24,7 +24,7 @@ fn config() -> ServerConfig {
 
 /// Starts a member and waits until it may serve.
 async fn serving(disk: &TestDisk) -> Member {
-    let door = PeerDoor { listeners: Vec::new() };
+    let door = PeerDoor::default();
     let member = start(
         &config(),
         Limits::default(),
@@ -138,7 +138,7 @@ async fn damaged_log_is_refused_with_its_place_and_left_as_it_is() {
     let segment = "wal/0000000000000001.wal";
     disk.contents().files.get_mut(segment).expect("the log")[4096 + 20] ^= 1;
     let before = disk.contents().files[segment].clone();
-    let door = PeerDoor { listeners: Vec::new() };
+    let door = PeerDoor::default();
     let refusal = start(
         &config(),
         Limits::default(),

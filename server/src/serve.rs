@@ -1,6 +1,7 @@
 //! The member of this process: its directory, its ports, its end.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::boundary::Limits;
@@ -9,6 +10,7 @@ use holdfast_core::request::Request;
 use holdfast_core::wal::LayoutConfig;
 use holdfast_net::gateway::{Access, Gateway};
 use holdfast_net::listen::{Edge, Options};
+use holdfast_net::tls::Acceptor;
 use holdfast_server::boot::{StartError, advertised};
 use holdfast_server::clock::HostClock;
 use holdfast_server::config::{ServerConfig, Url};
@@ -20,8 +22,9 @@ use holdfast_server::door::PeerDoor;
 use holdfast_server::grpc_count::CountCalls;
 use holdfast_server::http::{Endpoints, Surface, Versions};
 use holdfast_server::logs;
-use holdfast_server::ports::{Port, plain_http, serve_all, thread_count};
+use holdfast_server::ports::{Port, Terms, plain_http, serve_all, thread_count};
 use holdfast_server::run::{Host, Member, request_timeout, start};
+use holdfast_server::secure::Secured;
 use holdfast_server::supervisor::{Ending, Signals, notify_ready};
 use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{oneshot, watch};
@@ -63,16 +66,20 @@ pub fn run(config: ServerConfig) -> ExitCode {
 /// One line of why there is no member, or the signal that ended it.
 async fn serve(config: &ServerConfig) -> Result<Ending, String> {
     let mut signals = Signals::catch().map_err(|e| format!("cannot catch signals: {e}"))?;
+    // Files that were named are read before the directory is touched; certificates of our own lie in it.
+    let mut secured = Secured::read(config)?;
     let client_ports = bind_all(&config.listen_client_urls)?;
     let peer_ports = bind_all(&config.listen_peer_urls)?;
     let metrics_ports = bind_all(&config.listen_metrics_urls)?;
     // Holds the lock until the process ends.
     let directory = DataDir::open(&config.data_dir).map_err(|e| e.to_string())?;
+    secured.make_own(config)?;
     let disk = open_disk(config, &directory)?;
     for port in &peer_ports {
         info!(address = port.address.to_string(), "serving peer traffic");
     }
-    let door = PeerDoor { listeners: peer_ports.into_iter().map(Port::into_listener).collect() };
+    let listeners = peer_ports.into_iter().map(|port| port.into_listener(secured.peers.as_ref())).collect();
+    let door = PeerDoor { listeners, way: secured.way.clone() };
     let host = Host {
         disk,
         clock: HostClock::system(),
@@ -94,7 +101,8 @@ async fn serve(config: &ServerConfig) -> Result<Ending, String> {
         Err(error) => return Err(error.to_string()),
     };
     let stop = watch::Sender::new(false);
-    let mut serving = serve_ports(config, &member, &metrics_ports, Surface::Metrics, &stop)?;
+    let mut serving =
+        serve_ports(config, &member, &metrics_ports, (Surface::Metrics, secured.metrics), &stop)?;
     // Clients are served when the member has published itself (CL-12).
     tokio::select! {
         biased;
@@ -107,12 +115,17 @@ async fn serve(config: &ServerConfig) -> Result<Ending, String> {
             }
         }
     }
-    serving.extend(serve_ports(config, &member, &client_ports, Surface::Client, &stop)?);
+    serving.extend(serve_ports(config, &member, &client_ports, (Surface::Client, secured.clients), &stop)?);
     for port in &client_ports {
         let address = port.address.to_string();
         info!(address, "ready to serve client requests");
         let traffic = "grpc+http";
-        warn!(traffic, address, "serving client traffic insecurely; this is strongly discouraged!");
+        if port.is_plain {
+            warn!(traffic, address, "serving client traffic insecurely; this is strongly discouraged!");
+        }
+        if port.is_secure {
+            info!(traffic, address, "serving client traffic securely");
+        }
     }
     notify_ready();
     let ending = tokio::select! {
@@ -181,7 +194,7 @@ fn death(ended: Result<Result<(), Death>, RecvError>) -> Result<Ending, String> 
 }
 
 fn bind_all(urls: &[Url]) -> Result<Vec<Port>, String> {
-    urls.iter().map(|url| Port::bind(url).map_err(|refusal| refusal.to_string())).collect()
+    Port::bind_all(urls).map_err(|refusal| refusal.to_string())
 }
 
 /// Plain HTTP of a client port passes the gateway first.
@@ -196,7 +209,7 @@ fn serve_ports(
     config: &ServerConfig,
     member: &Member,
     ports: &[Port],
-    surface: Surface,
+    (surface, acceptor): (Surface, Option<Arc<Acceptor>>),
     stop: &watch::Sender<bool>,
 ) -> Result<Vec<oneshot::Receiver<()>>, String> {
     let (gate, metrics) = (member.gate.clone(), member.metrics.clone());
@@ -214,10 +227,11 @@ fn serve_ports(
     };
     let edge = CountCalls::new(&member.metrics.grpc).layer(edge);
     let threads = if ports.is_empty() { 0 } else { threads };
+    let terms = Terms { options, acceptor, threads };
     let closed = stop.subscribe();
     let served = match surface {
-        Surface::Client => serve_all(ports, &with_gateway(config, edge), options, &closed, threads),
-        Surface::Metrics => serve_all(ports, &edge, options, &closed, threads),
+        Surface::Client => serve_all(ports, &with_gateway(config, edge), &terms, &closed),
+        Surface::Metrics => serve_all(ports, &edge, &terms, &closed),
     };
     served.map_err(|error| format!("cannot start a thread: {error}"))
 }

@@ -38,6 +38,11 @@ impl Client {
     pub fn new(endpoint: &str) -> Client {
         let endpoint = Endpoint::from_shared(endpoint.to_owned()).expect("a URL of our own making");
         let channel = endpoint.connect_timeout(Duration::from_secs(5)).tcp_nodelay(true).connect_lazy();
+        Client::over(channel)
+    }
+
+    /// Over a connection that is there.
+    pub fn over(channel: Channel) -> Client {
         Client {
             lock: LockClient::new(channel.clone()),
             election: ElectionClient::new(channel.clone()),

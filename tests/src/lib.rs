@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod etcd;
 pub mod http;
 pub mod load;
+pub mod pki;
 pub mod process;
 pub mod script;
 pub mod typed;

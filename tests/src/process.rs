@@ -56,10 +56,25 @@ pub fn built(binary: &str) -> PathBuf {
     path
 }
 
+/// Schemes of a server's URLs, for clients and for peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schemes {
+    pub client: &'static str,
+    pub peer: &'static str,
+}
+
+impl Schemes {
+    pub const PLAIN: Schemes = Schemes { client: "http", peer: "http" };
+    pub const SECURE: Schemes = Schemes { client: "https", peer: "https" };
+}
+
 /// A running server. Killed when dropped.
 pub struct Server {
     program: Program,
     child: Option<Child>,
+    /// How often it was started.
+    lives: usize,
+    schemes: Schemes,
     name: String,
     pub client_port: u16,
     pub peer_port: u16,
@@ -73,7 +88,12 @@ pub struct Server {
 impl Server {
     /// Starts `program` on an empty directory below `scratch` and waits until it serves.
     pub fn start(program: Program, scratch: &Path, flags: &[&str]) -> Server {
-        let mut server = Server::new(program, &scratch.join("data"), "default");
+        Server::start_as(program, Schemes::PLAIN, scratch, flags)
+    }
+
+    /// The same below TLS or not.
+    pub fn start_as(program: Program, schemes: Schemes, scratch: &Path, flags: &[&str]) -> Server {
+        let mut server = Server::new_as(program, schemes, &scratch.join("data"), "default");
         let peer = server.peer_url();
         server.bootstrap.extend(["--initial-cluster".to_owned(), format!("default={peer}")]);
         server.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
@@ -84,9 +104,16 @@ impl Server {
 
     /// A member with ports of its own that is not started; it has to be told of its cluster.
     pub fn new(program: Program, directory: &Path, name: &str) -> Server {
+        Server::new_as(program, Schemes::PLAIN, directory, name)
+    }
+
+    /// The same below TLS or not.
+    pub fn new_as(program: Program, schemes: Schemes, directory: &Path, name: &str) -> Server {
         let mut server = Server {
             program,
             child: None,
+            lives: 0,
+            schemes,
             name: name.to_owned(),
             client_port: free_port(),
             peer_port: free_port(),
@@ -135,9 +162,10 @@ impl Server {
         command.envs(self.variables.iter().cloned());
         let child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", self.program.path().display()));
         self.child = Some(child);
+        self.lives += 1;
     }
 
-    /// Waits until `/health` says so; prints the log if it never does.
+    /// Waits until `/health` or, below TLS, the log says so; prints the log if it never does.
     pub fn wait_ready(&mut self) {
         let started = Instant::now();
         while !self.is_healthy() {
@@ -150,6 +178,9 @@ impl Server {
     }
 
     fn is_healthy(&self) -> bool {
+        if self.schemes.client == "https" {
+            return self.log().matches("ready to serve client requests").count() >= self.lives;
+        }
         http_get(self.client_port, "/health").is_some_and(|body| body.contains("\"health\":\"true\""))
     }
 
@@ -196,11 +227,11 @@ impl Server {
     }
 
     pub fn peer_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.peer_port)
+        format!("{}://127.0.0.1:{}", self.schemes.peer, self.peer_port)
     }
 
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.client_port)
+        format!("{}://127.0.0.1:{}", self.schemes.client, self.client_port)
     }
 
     pub fn program(&self) -> &Program {

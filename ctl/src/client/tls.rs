@@ -2,20 +2,13 @@
 //!
 //! Source: etcd 3.7.1 client/v3/config.go (newTLSConfig), client/pkg/transport/listener.go (ClientConfig).
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use tokio_rustls::rustls::client::{WebPkiServerVerifier, verify_server_name};
-use tokio_rustls::rustls::crypto::{self, CryptoProvider};
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{
-    CertificateDer, Der, PrivateKeyDer, ServerName, TrustAnchor, UnixTime,
-};
-use tokio_rustls::rustls::server::ParsedCertificate;
-use tokio_rustls::rustls::{
-    self, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use holdfast_net::tls::files::{self, Identity};
+use holdfast_net::tls::rustls::ClientConfig;
+use holdfast_net::tls::rustls::crypto;
+use holdfast_net::tls::rustls::pki_types::ServerName;
+use holdfast_net::tls::verify::{Allowed, Servers, Unchecked};
 
 /// What the flags say.
 #[derive(Clone, Debug, Default)]
@@ -53,8 +46,11 @@ impl Config {
         let builder = if flags.insecure_skip_verify {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider)))
         } else {
-            let own = if flags.cacert.is_empty() { Vec::new() } else { certificates(&flags.cacert)? };
-            let verifier = Checked::new(roots(&flags.cacert)?, own, provider)?;
+            let (roots, own) = match flags.cacert.as_str() {
+                "" => (files::system_roots(), Vec::new()),
+                cacert => (files::roots(cacert)?, files::certificates(cacert)?),
+            };
+            let verifier = Servers::new(roots, own, Allowed::default(), provider)?;
             builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         };
         let mut rustls = match identity {
@@ -87,8 +83,6 @@ impl Config {
     }
 }
 
-type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
 fn identity(flags: &Flags) -> Result<Option<Identity>, String> {
     match (flags.cert.as_str(), flags.key.as_str()) {
         ("", "") => Ok(None),
@@ -96,174 +90,7 @@ fn identity(flags: &Flags) -> Result<Option<Identity>, String> {
             "KeyFile and CertFile must both be present[key: {}, cert: {}]",
             flags.key, flags.cert
         )),
-        (cert, key) => {
-            let chain = certificates(cert)?;
-            let bytes = read(key)?;
-            let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|e| format!("{key}: {e}"))?;
-            Ok(Some((chain, key)))
-        }
-    }
-}
-
-fn roots(cacert: &str) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    if cacert.is_empty() {
-        // Without any, each handshake fails and says so; a client of plain endpoints needs none.
-        let bytes = system_roots_file().and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
-        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&bytes).flatten());
-        return Ok(roots);
-    }
-    for certificate in certificates(cacert)? {
-        roots.add(certificate).map_err(|e| format!("{cacert}: {e}"))?;
-    }
-    Ok(roots)
-}
-
-/// Where distributions keep the certificates that all programs trust; `SSL_CERT_FILE` overrides.
-///
-/// Source: Go's crypto/x509/root_linux.go.
-fn system_roots_file() -> Option<PathBuf> {
-    const FILES: [&str; 6] = [
-        "/etc/ssl/certs/ca-certificates.crt",
-        "/etc/pki/tls/certs/ca-bundle.crt",
-        "/etc/ssl/ca-bundle.pem",
-        "/etc/pki/tls/cacert.pem",
-        "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-        "/etc/ssl/cert.pem",
-    ];
-    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    named.or_else(|| FILES.iter().map(PathBuf::from).find(|path| path.is_file()))
-}
-
-fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let bytes = read(path)?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    let all = all.map_err(|e| format!("{path}: {e}"))?;
-    if all.is_empty() { Err(format!("{path}: no certificate in it")) } else { Ok(all) }
-}
-
-fn read(path: &str) -> Result<Vec<u8>, String> {
-    std::fs::read(Path::new(path)).map_err(|e| format!("open {path}: {}", crate::go::system::error_text(&e)))
-}
-
-/// Checks certificates, and takes one that signed itself if it is in `--cacert`: such a certificate may well
-/// call itself an authority, which webpki refuses at the end of a chain.
-#[derive(Debug)]
-struct Checked {
-    webpki: Arc<WebPkiServerVerifier>,
-    own: Vec<CertificateDer<'static>>,
-}
-
-impl Checked {
-    fn new(
-        mut roots: RootCertStore,
-        own: Vec<CertificateDer<'static>>,
-        provider: Arc<CryptoProvider>,
-    ) -> Result<Checked, String> {
-        if roots.is_empty() {
-            // The verifier wants one; this names nobody and signs nothing.
-            roots.roots.push(nobody());
-        }
-        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-        Ok(Checked { webpki: webpki.map_err(|e| e.to_string())?, own })
-    }
-}
-
-fn nobody() -> TrustAnchor<'static> {
-    let empty = Der::from_slice(&[]);
-    TrustAnchor { subject: empty.clone(), subject_public_key_info: empty, name_constraints: None }
-}
-
-impl ServerCertVerifier for Checked {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let checked =
-            self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match checked {
-            // webpki comes to this after it has found the certificate neither expired nor too new.
-            Err(error) if is_authority(&error) && self.own.iter().any(|own| own == end_entity) => {
-                let certificate = ParsedCertificate::try_from(end_entity)?;
-                verify_server_name(&certificate, server_name).map(|()| ServerCertVerified::assertion())
-            }
-            other => other,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.webpki.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.webpki.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.webpki.supported_verify_schemes()
-    }
-}
-
-/// rustls has no name for it and hands webpki's on.
-fn is_authority(error: &rustls::Error) -> bool {
-    let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = error else { return false };
-    format!("{other:?}").contains("CaUsedAsEndEntity")
-}
-
-/// Takes any certificate: what `--insecure-skip-tls-verify` asks for. Signatures are not checked either: who
-/// may bring any certificate can sign with it, and ring cannot read those of P-521, which etcd's own have.
-#[derive(Debug)]
-struct Unchecked(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unchecked {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let mut schemes = self.0.signature_verification_algorithms.supported_schemes();
-        // What etcd signs with where it made its certificate itself.
-        schemes.push(SignatureScheme::ECDSA_NISTP521_SHA512);
-        schemes
+        (cert, key) => files::identity(cert, key).map(Some),
     }
 }
 

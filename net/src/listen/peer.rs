@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::Status;
 use tonic::codegen::Service;
 
 use super::edge::{PlainHttp, Response, is_grpc, split_path};
-use super::socket::{Options, serve};
-use crate::peer::{PeerService, RECEIVE_BYTES_MAX};
+use super::socket::{Options, Security, serve};
+use crate::peer::{PeerService, RECEIVE_BYTES_MAX, Way};
 use crate::proto::holdfast::peer_server::PeerServer;
 
 /// Header of every plain answer of a peer port of ours, by which it is told from etcd's.
@@ -27,7 +27,7 @@ const PROBE_BYTES_MAX: u64 = 16 << 10;
 
 /// Serves peer ports until `closed` is true.
 pub async fn serve_peers(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(TcpListener, Security)>,
     service: PeerService,
     plain: PlainHttp,
     closed: watch::Receiver<bool>,
@@ -41,13 +41,13 @@ pub async fn serve_peers(
         ..Options::default()
     };
     let mut serving = JoinSet::new();
-    for listener in listeners {
+    for (listener, security) in listeners {
         let mut closed = closed.clone();
         let closing = async move {
             // A sender that is gone closes as well.
             closed.wait_for(|closed| *closed).await.ok();
         };
-        serving.spawn(serve(listener, edge.clone(), options, closing));
+        serving.spawn(serve(listener, security, edge.clone(), options, closing));
     }
     while serving.join_next().await.is_some() {}
 }
@@ -88,14 +88,14 @@ impl Service<http::Request<Incoming>> for PeerEdge {
 }
 
 /// Whether a server that does not talk to us is a real etcd, by what it says of its version.
-pub async fn is_real_etcd(url: &str) -> bool {
-    let asked = tokio::time::timeout(PROBE_WITHIN, ask_version(url)).await;
+pub async fn is_real_etcd(way: &Way, url: &str) -> bool {
+    let asked = tokio::time::timeout(PROBE_WITHIN, ask_version(way, url)).await;
     asked.is_ok_and(|answer| answer.is_ok_and(|answer| says_etcd(&answer)))
 }
 
-async fn ask_version(url: &str) -> std::io::Result<String> {
-    let address = url.strip_prefix("http://").ok_or(std::io::ErrorKind::Unsupported)?;
-    let mut stream = TcpStream::connect(address).await?;
+async fn ask_version(way: &Way, url: &str) -> std::io::Result<String> {
+    let address = url.split_once("://").map_or(url, |(_, address)| address);
+    let mut stream = way.connect_plainly(url).await?;
     let question = format!("GET /version HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(question.as_bytes()).await?;
     let mut answer = Vec::new();

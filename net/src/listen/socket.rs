@@ -1,6 +1,8 @@
-//! TCP: one task a connection, HTTP/1.1 and HTTP/2 on the same port, an orderly end.
+//! TCP: one task a connection, HTTP/1.1 and HTTP/2 on the same port, below TLS or not, an orderly end.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +15,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tonic::codegen::Service;
+
+use crate::tls::{Acceptor, Stream};
 
 /// Receive window of one HTTP/2 stream, and of all streams of a connection.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -51,10 +55,39 @@ impl Default for Options {
     }
 }
 
+/// Whether a port is one of TLS.
+#[derive(Clone, Debug)]
+pub enum Security {
+    Plain,
+    Tls(Arc<Acceptor>),
+    /// Each connection as its first byte says.
+    Both(Arc<Acceptor>),
+}
+
+impl Security {
+    /// `None`: refused, or gone.
+    async fn open(self, socket: TcpStream, remote: SocketAddr) -> Option<Stream> {
+        let acceptor = match self {
+            Security::Plain => return Some(Stream::Plain(socket)),
+            Security::Both(acceptor) => match Acceptor::is_tls(&socket).await.ok()? {
+                true => acceptor,
+                false => return Some(Stream::Plain(socket)),
+            },
+            Security::Tls(acceptor) => acceptor,
+        };
+        Some(Stream::Tls(Box::new(acceptor.accept(socket, remote).await?.into())))
+    }
+}
+
 /// Serves a port until `closed`; then takes no connection and no call any more, lets those in flight
 /// finish, and cuts what is left after `Options::grace`.
-pub async fn serve<S, B>(listener: TcpListener, edge: S, options: Options, closed: impl Future<Output = ()>)
-where
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    security: Security,
+    edge: S,
+    options: Options,
+    closed: impl Future<Output = ()>,
+) where
     S: Service<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send,
@@ -71,8 +104,12 @@ where
             () = &mut closed => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => {
-                    connections.spawn(connection(socket, edge.clone(), builder.clone(), draining.subscribe()));
+                Ok((socket, remote)) => {
+                    // A socket that refuses is about to fail anyway.
+                    socket.set_nodelay(true).ok();
+                    let opening = security.clone().open(socket, remote);
+                    let (edge, builder) = (edge.clone(), builder.clone());
+                    connections.spawn(connection(opening, edge, builder, draining.subscribe()));
                 }
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             }
@@ -104,7 +141,7 @@ fn builder(options: &Options) -> Builder<TokioExecutor> {
 }
 
 async fn connection<S, B>(
-    socket: TcpStream,
+    opening: impl Future<Output = Option<Stream>>,
     edge: S,
     builder: Builder<TokioExecutor>,
     mut draining: watch::Receiver<bool>,
@@ -115,10 +152,14 @@ async fn connection<S, B>(
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    // A socket that refuses is about to fail anyway.
-    socket.set_nodelay(true).ok();
+    let opened = tokio::select! {
+        biased;
+        _ = draining.wait_for(|draining| *draining) => return,
+        opened = opening => opened,
+    };
+    let Some(stream) = opened else { return };
     let service = service_fn(move |request| edge.clone().call(request));
-    let connection = builder.serve_connection(TokioIo::new(socket), service);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
         biased;

@@ -14,7 +14,6 @@ use holdfast_core::peer::PeerMessage;
 use prometheus::IntCounter;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tonic::transport::Endpoint;
 use tonic::{Code, Status, Streaming};
 
 use super::accept::REMOVED;
@@ -135,7 +134,7 @@ impl Dial {
     async fn on_lost(&self, url: String, why: String, is_news: bool) {
         let member = self.member;
         #[cfg(not(madsim))]
-        if crate::listen::is_real_etcd(&url).await {
+        if crate::listen::is_real_etcd(&self.shared.way, &url).await {
             return self.shared.tell(PeerEvent::Note(PeerNote::RealEtcd { member, url }));
         }
         if is_news {
@@ -177,10 +176,7 @@ impl Dial {
         parcels: &mpsc::Sender<Parcel>,
         outgoing: Outgoing,
     ) -> Result<Streaming<Parcel>, Ended> {
-        let broken = |error: &dyn Error| Ended::Broken(reason(error));
-        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| broken(&error))?;
-        let endpoint = endpoint.tcp_nodelay(true).connect_timeout(CONNECT_WITHIN);
-        let channel = endpoint.connect().await.map_err(|error| broken(&error))?;
+        let channel = self.shared.way.channel(url).await.map_err(Ended::Broken)?;
         let identity = &self.shared.identity;
         let first = self.shared.hello(self.member, self.lane);
         parcels.try_send(first).expect("the channel is new and has room for one");

@@ -8,8 +8,8 @@ use holdfast_core::codec::{DecodeError, Decoder, Encoder};
 use holdfast_core::peer::{decode_member, encode_member};
 use holdfast_core::request::Member;
 use tokio::time::timeout;
-use tonic::transport::Endpoint;
 
+use super::way::Way;
 use crate::proto::holdfast::MembersQuestion;
 use crate::proto::holdfast::peer_client::PeerClient;
 
@@ -22,10 +22,9 @@ pub struct Answered {
 }
 
 /// Asks the member at `url`. Errors: why there is no answer, for a log line.
-pub async fn ask_members(url: &str, within: Duration) -> Result<Answered, String> {
+pub async fn ask_members(way: &Way, url: &str, within: Duration) -> Result<Answered, String> {
     let asked = async {
-        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| error.to_string())?;
-        let channel = endpoint.connect().await.map_err(|error| super::dial::reason(&error))?;
+        let channel = way.channel(url).await?;
         let answer = PeerClient::new(channel).members(MembersQuestion {}).await;
         let answer = answer.map_err(|status| super::dial::reason(&status))?.into_inner();
         let members = decode(answer.members).map_err(|error| error.0.to_owned())?;

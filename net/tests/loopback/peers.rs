@@ -7,10 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_core::base::{ClusterId, LogIndex, MemberId};
 use holdfast_core::peer::{PeerMessage, Proposal, SnapshotPiece};
-use holdfast_net::listen::{PlainHttp, serve_peers, whole_body};
+use holdfast_net::listen::{PlainHttp, Security, serve_peers, whole_body};
 use holdfast_net::peer::{
     Dial, Lane, Meters, Outbox, PeerEvent, PeerIdentity, PeerNote, PeerService, Posted, REMOVED, Roster,
-    Shared, ask_members, dial,
+    Shared, Way, ask_members, dial,
 };
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts};
 use tokio::net::TcpListener;
@@ -49,7 +49,7 @@ impl Peer {
         let (roster, watched) = watch::channel(Roster::default());
         let peer_urls = vec![format!("http://m{member}:1")];
         let identity = PeerIdentity { cluster_id, member_id: MemberId(member), peer_urls };
-        Peer { shared: Shared::new(identity, watched, tell, meters()), roster, events }
+        Peer { shared: Shared::new(identity, watched, tell, meters(), Way::default()), roster, events }
     }
 
     /// Lets others in; gives the URL.
@@ -60,7 +60,7 @@ impl Peer {
         let plain: PlainHttp =
             Arc::new(|_| Box::pin(async { http::Response::new(whole_body(Bytes::from_static(b"plain"))) }));
         let service = PeerService::new(self.shared.clone());
-        (url, tokio::spawn(serve_peers(vec![listener], service, plain, closed)), close)
+        (url, tokio::spawn(serve_peers(vec![(listener, Security::Plain)], service, plain, closed)), close)
     }
 
     /// Dials another member.
@@ -197,8 +197,9 @@ async fn members_are_told_to_who_asks() {
     };
     two.roster.send_replace(Roster { members: vec![member.clone()], ..Roster::default() });
     let (url, _served, _close) = two.serve().await;
-    let answered = ask_members(&url, WITHIN).await.expect("answered");
+    let answered = ask_members(&Way::default(), &url, WITHIN).await.expect("answered");
     assert_eq!((answered.cluster_id, answered.members), (CLUSTER, vec![member]));
-    let nobody = ask_members("http://127.0.0.1:9", WITHIN).await.expect_err("nobody is there");
+    let nobody =
+        ask_members(&Way::default(), "http://127.0.0.1:9", WITHIN).await.expect_err("nobody is there");
     assert!(nobody.contains("refused"), "{nobody}");
 }

@@ -47,6 +47,7 @@ pub fn resolve(
     let (heartbeat_interval, election_timeout) = check_ticks(settings)?;
     let lease_checkpoint = check_lease_gates(settings, &mut warnings)?;
     check_words(settings)?;
+    let security = super::security::read(settings, &mut warnings)?;
     let mut notes = Vec::new();
     let urls = advertised(settings, default_host, &mut notes);
     let name = settings.text("name");
@@ -64,6 +65,7 @@ pub fn resolve(
         listen_client_urls: settings.urls("listen-client-urls"),
         listen_peer_urls: settings.urls("listen-peer-urls"),
         listen_metrics_urls: settings.urls("listen-metrics-urls"),
+        security,
         heartbeat_interval,
         election_timeout,
         initial_election_tick_advance: settings.bool("initial-election-tick-advance"),
@@ -185,8 +187,7 @@ fn check_urls(settings: &Settings) -> Result<(), String> {
 
 fn check_transport(name: &str, url: &Url) -> Result<(), String> {
     match url.scheme {
-        Scheme::Http => Ok(()),
-        Scheme::Https => Err(format!("--{name} {url}: TLS is not supported yet")),
+        Scheme::Http | Scheme::Https => Ok(()),
         Scheme::Unix | Scheme::Unixs => Err(format!("--{name} {url}: unix sockets are not supported yet")),
     }
 }
@@ -246,18 +247,6 @@ fn check_words(settings: &Settings) -> Result<(), String> {
         "periodic" | "revision" => {}
         "" => return Err("undefined auto-compaction-mode".to_owned()),
         mode => return Err(format!("unknown auto-compaction-mode {mode:?}")),
-    }
-    let (oldest, newest) = (settings.text("tls-min-version"), settings.text("tls-max-version"));
-    if let Some(version) =
-        [&oldest, &newest].into_iter().find(|v| !["", "TLS1.2", "TLS1.3"].contains(&v.as_str()))
-    {
-        return Err(format!("unexpected TLS version {version:?} (must be one of: TLS1.2, TLS1.3)"));
-    }
-    if !newest.is_empty() && oldest > newest {
-        return Err(format!("min version ({oldest}) is greater than max version ({newest})"));
-    }
-    if oldest == "TLS1.3" && !settings.list("cipher-suites").is_empty() {
-        return Err("cipher suites cannot be configured when only TLS1.3 is enabled".to_owned());
     }
     if settings.text("metrics") == "extensive" {
         return Err("--metrics=extensive is not supported yet".to_owned());

@@ -3,7 +3,7 @@
 //! `auto-compaction-retention: 1` mean what they mean on the command line.
 //! Source: etcd v3.7.1 server/embed/config.go (configYAML, configFromFile).
 
-use super::flags::FLAGS;
+use super::flags::{FILE_ONLY, FLAGS};
 use super::table::{FILE_ONLY_NOT_YET, Flag, Kind};
 use super::value::{Settings, Value};
 use super::yaml::{self, Node};
@@ -29,7 +29,7 @@ pub fn parse(text: &str) -> Result<Settings, String> {
             return Err(format!("{path} in the config file is not supported yet"));
         }
     }
-    for flag in FLAGS.iter().filter(|flag| !flag.file_key.is_empty()) {
+    for flag in FLAGS.iter().chain(FILE_ONLY).filter(|flag| !flag.file_key.is_empty()) {
         let Some(node) = root.at(flag.file_key).filter(|node| !node.is_null()) else { continue };
         let value = read(flag, node).map_err(|reason| match (flag.name, node) {
             ("initial-cluster-state", Node::Scalar { text, .. }) => {

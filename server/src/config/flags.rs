@@ -35,7 +35,16 @@ const BY_BYTES: &str = "checkpoints are taken by bytes of log, not by entries";
 const NO_BBOLT: &str = "there is no bbolt file behind this server";
 const NO_DEFRAG: &str = "nothing here needs defragmentation";
 const SLICED: &str = "compaction runs in bounded slices between requests";
-const ONLY_TLS: &str = "it only shapes TLS, which is not in use";
+
+/// What only the config file can say; rows as of flags, under names that no flag has.
+pub const FILE_ONLY: &[Flag] = flags! {
+    Security: {
+        "client-cert-allowed-cn" List, "", Built, at "client-transport-security/allowed-cn";
+            "Common names of which a client's certificate must carry one."
+        "client-skip-client-san-verification" Bool, "false", Built, at "client-transport-security/skip-client-san-verification";
+            "Whether addresses in certificates of clients go unchecked on ports of metrics."
+    }
+};
 
 pub const FLAGS: &[Flag] = flags! {
     Member: {
@@ -155,53 +164,53 @@ pub const FLAGS: &[Flag] = flags! {
             "Stage of etcd's farewell to its v2 store."
     }
     Security: {
-        "cert-file" Text, "", NotYet, at "client-transport-security/cert-file";
+        "cert-file" Text, "", Built, at "client-transport-security/cert-file";
             "TLS certificate shown to clients."
-        "key-file" Text, "", NotYet, at "client-transport-security/key-file";
+        "key-file" Text, "", Built, at "client-transport-security/key-file";
             "Key of that certificate."
-        "client-cert-file" Text, "", NotYet, at "client-transport-security/client-cert-file";
+        "client-cert-file" Text, "", Built, at "client-transport-security/client-cert-file";
             "Certificate for this server's own calls to client URLs, if not --cert-file."
-        "client-key-file" Text, "", NotYet, at "client-transport-security/client-key-file";
+        "client-key-file" Text, "", Built, at "client-transport-security/client-key-file";
             "Key of that certificate."
-        "client-cert-auth" Bool, "false", NotYet, at "client-transport-security/client-cert-auth";
+        "client-cert-auth" Bool, "false", Built, at "client-transport-security/client-cert-auth";
             "Whether clients must show a certificate."
         "client-crl-file" Text, "", NotYet, at "";
             "Revocation list for certificates of clients."
-        "client-cert-allowed-hostname" List, "", NotYet, at "client-transport-security/allowed-hostname";
+        "client-cert-allowed-hostname" List, "", Built, at "client-transport-security/allowed-hostname";
             "Host names of which a client's certificate must carry one."
-        "trusted-ca-file" Text, "", NotYet, at "client-transport-security/trusted-ca-file";
+        "trusted-ca-file" Text, "", Built, at "client-transport-security/trusted-ca-file";
             "CA bundle that certificates of clients are verified with."
-        "auto-tls" Bool, "false", NotYet, at "client-transport-security/auto-tls";
+        "auto-tls" Bool, "false", Built, at "client-transport-security/auto-tls";
             "Whether to make a self-signed certificate for clients."
-        "peer-cert-file" Text, "", NotYet, at "peer-transport-security/cert-file";
+        "peer-cert-file" Text, "", Built, at "peer-transport-security/cert-file";
             "TLS certificate shown to other members."
-        "peer-key-file" Text, "", NotYet, at "peer-transport-security/key-file";
+        "peer-key-file" Text, "", Built, at "peer-transport-security/key-file";
             "Key of that certificate."
-        "peer-client-cert-file" Text, "", NotYet, at "peer-transport-security/client-cert-file";
+        "peer-client-cert-file" Text, "", Built, at "peer-transport-security/client-cert-file";
             "Certificate for this member's own calls to others, if not --peer-cert-file."
-        "peer-client-key-file" Text, "", NotYet, at "peer-transport-security/client-key-file";
+        "peer-client-key-file" Text, "", Built, at "peer-transport-security/client-key-file";
             "Key of that certificate."
-        "peer-client-cert-auth" Bool, "false", NotYet, at "peer-transport-security/client-cert-auth";
+        "peer-client-cert-auth" Bool, "false", Built, at "peer-transport-security/client-cert-auth";
             "Whether other members must show a certificate."
-        "peer-trusted-ca-file" Text, "", NotYet, at "peer-transport-security/trusted-ca-file";
+        "peer-trusted-ca-file" Text, "", Built, at "peer-transport-security/trusted-ca-file";
             "CA bundle that certificates of members are verified with."
-        "peer-cert-allowed-cn" List, "", NotYet, at "peer-transport-security/allowed-cn";
+        "peer-cert-allowed-cn" List, "", Built, at "peer-transport-security/allowed-cn";
             "Common names of which a member's certificate must carry one."
-        "peer-cert-allowed-hostname" List, "", NotYet, at "peer-transport-security/allowed-hostname";
+        "peer-cert-allowed-hostname" List, "", Built, at "peer-transport-security/allowed-hostname";
             "Host names of which a member's certificate must carry one."
-        "peer-auto-tls" Bool, "false", NotYet, at "peer-transport-security/auto-tls";
+        "peer-auto-tls" Bool, "false", Built, at "peer-transport-security/auto-tls";
             "Whether to make a self-signed certificate for members."
         "peer-crl-file" Text, "", NotYet, at "";
             "Revocation list for certificates of members."
-        "peer-skip-client-san-verification" Bool, "false", NotYet, at "peer-transport-security/skip-client-san-verification";
+        "peer-skip-client-san-verification" Bool, "false", Built, at "peer-transport-security/skip-client-san-verification";
             "Whether host names in certificates of members go unchecked."
-        "self-signed-cert-validity" Uint, "1", NoMeaning(ONLY_TLS);
+        "self-signed-cert-validity" Uint, "1", Built;
             "Years that self-signed certificates are valid."
-        "cipher-suites" List, "", NoMeaning(ONLY_TLS);
+        "cipher-suites" List, "", Built;
             "TLS cipher suites to allow."
-        "tls-min-version" Text, "TLS1.2", NoMeaning(ONLY_TLS);
+        "tls-min-version" Text, "TLS1.2", Built;
             "Oldest TLS version to speak: TLS1.2 or TLS1.3."
-        "tls-max-version" Text, "", NoMeaning(ONLY_TLS);
+        "tls-max-version" Text, "", Built;
             "Newest TLS version to speak: TLS1.2 or TLS1.3."
         "cors" Origins, "*", Built;
             "Origins that browsers may call from."

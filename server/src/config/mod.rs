@@ -15,16 +15,20 @@ mod flags;
 mod gates;
 mod help;
 mod number;
+mod security;
 mod server;
 mod table;
 mod value;
 mod yaml;
 
 #[cfg(test)]
+mod security_tests;
+#[cfg(test)]
 mod tests;
 
 pub use help::ETCD_VERSION;
 pub use holdfast_core::url::{self, Url};
+pub use security::Security;
 pub use server::{ClusterState, ServerConfig, default_host};
 
 use value::Settings;

@@ -1,5 +1,6 @@
 //! What the shell needs to know to run one member.
 
+use super::security::Security;
 use super::url::{Url, join};
 use crate::logs::LogSettings;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,12 +32,14 @@ pub struct ServerConfig {
     pub initial_advertise_peer_urls: Vec<Url>,
     /// `--advertise-client-urls`, sorted.
     pub advertise_client_urls: Vec<Url>,
-    /// `--listen-client-urls`: http and an address only.
+    /// `--listen-client-urls`: http or https.
     pub listen_client_urls: Vec<Url>,
-    /// `--listen-peer-urls`: http and an address only.
+    /// `--listen-peer-urls`: http or https.
     pub listen_peer_urls: Vec<Url>,
-    /// `--listen-metrics-urls`: http and an address only; empty unless given.
+    /// `--listen-metrics-urls`: http or https; empty unless given.
     pub listen_metrics_urls: Vec<Url>,
+    /// All flags of TLS.
+    pub security: Security,
 
     /// `--heartbeat-interval`, also the length of a tick.
     pub heartbeat_interval: Duration,

@@ -2,7 +2,7 @@
 //! The rows themselves are in `flags.rs`; command line, environment, config file and help all read them, so
 //! that a flag cannot exist in one and be missing in another.
 
-use super::flags::FLAGS;
+use super::flags::{FILE_ONLY, FLAGS};
 use super::value::Value;
 
 /// Grammar of a flag's value. Each follows the Go type that etcd declares the flag with.
@@ -136,6 +136,11 @@ pub fn find(name: &str) -> Option<&'static Flag> {
     FLAGS.iter().find(|flag| flag.name == name)
 }
 
+/// The same among what only the config file can say too.
+pub fn find_any(name: &str) -> Option<&'static Flag> {
+    find(name).or_else(|| FILE_ONLY.iter().find(|flag| flag.name == name))
+}
+
 /// Names of flags that older releases had: taken without an argument or with `=value`, and ignored.
 /// Source: etcd v3.7.1 server/etcdmain/config.go (`ignored`), without its two names for coverage runs.
 pub const IGNORED: [&str; 13] = [
@@ -157,9 +162,7 @@ pub const IGNORED: [&str; 13] = [
 /// Keys that only the config file has, and what the program cannot do yet when they are set.
 /// Shape: path as in `Flag::file_key`.
 /// Source: etcd v3.7.1 server/embed/config.go (securityConfig), client/v3/config.go (ConfigSpec).
-pub const FILE_ONLY_NOT_YET: [&str; 7] = [
-    "client-transport-security/allowed-cn",
-    "client-transport-security/skip-client-san-verification",
+pub const FILE_ONLY_NOT_YET: [&str; 5] = [
     "discovery-config/client/max-request-bytes",
     "discovery-config/client/max-recv-bytes",
     "discovery-config/client/secure/server-name",

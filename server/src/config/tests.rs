@@ -23,18 +23,18 @@ fn run_with(arguments: &[&str], variables: &[(&str, &str)], file: Option<&str>) 
     )
 }
 
-fn config_of(outcome: Result<Outcome, Exit>) -> ServerConfig {
+pub(super) fn config_of(outcome: Result<Outcome, Exit>) -> ServerConfig {
     match outcome.expect("the settings are good") {
         Outcome::Run(config) => *config,
         Outcome::Print(text) => panic!("printed {text}"),
     }
 }
 
-fn config(arguments: &[&str]) -> ServerConfig {
+pub(super) fn config(arguments: &[&str]) -> ServerConfig {
     config_of(run_with(arguments, &[], None))
 }
 
-fn from_file(text: &str) -> Result<Outcome, Exit> {
+pub(super) fn from_file(text: &str) -> Result<Outcome, Exit> {
     run_with(&["--config-file=/etc/holdfast.yml"], &[], Some(text))
 }
 
@@ -43,7 +43,7 @@ fn exit(arguments: &[&str]) -> Exit {
 }
 
 /// Code and first line.
-fn exit_line(arguments: &[&str]) -> (u8, String) {
+pub(super) fn exit_line(arguments: &[&str]) -> (u8, String) {
     let exit = exit(arguments);
     (exit.code, exit.text.lines().next().unwrap_or("").to_owned())
 }
@@ -288,7 +288,7 @@ fn settings_that_cannot_work_exit_with_1() {
         ),
         (
             vec!["--listen-peer-urls=https://127.0.0.1:1"],
-            "--listen-peer-urls https://127.0.0.1:1: TLS is not supported yet",
+            "cannot listen on TLS for 127.0.0.1:1: KeyFile and CertFile are not presented",
         ),
         (
             vec!["--advertise-client-urls=unix:///tmp/x"],
@@ -467,12 +467,15 @@ fn a_bad_config_file_exits_with_1() {
         ("initial-cluster-state: old", "/etc/holdfast.yml: unexpected clusterState \"old\""),
         ("- a", "/etc/holdfast.yml: the config file is not a map"),
         ("peer-transport-security: x", "/etc/holdfast.yml: invalid peer-transport-security"),
-        ("peer-transport-security: {auto-tls: true}", "--peer-auto-tls is not supported yet"),
-        ("client-transport-security: {trusted-ca-file: /ca}", "--trusted-ca-file is not supported yet"),
+        (
+            "{listen-client-urls: 'https://127.0.0.1:1', client-transport-security: {trusted-ca-file: /ca}}",
+            "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:1 with HTTPS \
+             scheme",
+        ),
         ("discovery-config: {client: {endpoints: [a]}}", "--discovery-endpoints is not supported yet"),
         (
-            "client-transport-security: {allowed-cn: [a]}",
-            "/etc/holdfast.yml: client-transport-security/allowed-cn in the config file is not supported yet",
+            "peer-transport-security: {cert-file: c, key-file: k, allowed-cn: [a], allowed-hostname: [b]}",
+            "AllowedCNs and AllowedHostnames are mutually exclusive (cns=[\"a\"], hostnames=[\"b\"])",
         ),
         (
             "feature-gates: Foo=true",

@@ -107,7 +107,7 @@ impl Settings {
     }
 
     fn value(&self, name: &str) -> Value {
-        let flag = super::table::find(name).expect("callers name flags of the table");
+        let flag = super::table::find_any(name).expect("callers name flags of the table");
         self.given.get(name).cloned().unwrap_or_else(|| flag.default_value())
     }
 

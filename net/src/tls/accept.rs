@@ -1,0 +1,201 @@
+//! Taking connections: the handshake, what is checked behind it, and a line for each that is refused.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+use tracing::{debug, warn};
+
+use super::certificate::Names;
+use super::origin::check_origin;
+use super::reload::Reloaded;
+use super::rustls::ServerConfig;
+use super::settings::{Settings, quoted};
+use super::verify::cause;
+use super::{config, rustls};
+
+/// Source: etcd 3.7.1 client/pkg/transport/listener_tls.go (tlsHandshakeTimeout).
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+
+/// First byte of a handshake; no HTTP begins with it.
+const HANDSHAKE: u8 = 0x16;
+
+/// What who speaks plainly to a port of TLS is told; Go's words.
+/// Source: Go net/http/server.go (conn.serve).
+const NOT_PLAIN: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+
+/// How long the other end may take to hang up after that.
+const HANG_UP_WITHIN: Duration = Duration::from_secs(1);
+
+/// Whom a port is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    Clients,
+    /// As clients; a certificate must also come from an address that it names.
+    Metrics,
+    /// The same for members.
+    Peers,
+}
+
+/// Takes connections of one kind of port.
+#[derive(Debug)]
+pub struct Acceptor {
+    settings: Settings,
+    door: Door,
+    config: Reloaded<Arc<ServerConfig>>,
+}
+
+/// Why there is no connection.
+struct Refused {
+    server_name: String,
+    /// Of a certificate that was good in itself.
+    names: Option<Names>,
+    why: String,
+    /// It ended before it began, which looks at a port do: not worth a warning.
+    is_end: bool,
+}
+
+impl Acceptor {
+    /// Errors: settings that contradict each other, files that cannot be read or used.
+    pub fn new(settings: Settings, door: Door) -> Result<Acceptor, String> {
+        settings.check()?;
+        let files = [&settings.cert_file, &settings.key_file, &settings.trusted_ca_file];
+        let config = Reloaded::new(&files.map(String::as_str));
+        let acceptor = Acceptor { settings, door, config };
+        acceptor.config()?;
+        Ok(acceptor)
+    }
+
+    fn config(&self) -> Result<Arc<ServerConfig>, String> {
+        self.config.current(|| config::server(&self.settings))
+    }
+
+    /// Whether a new connection begins as TLS. Errors: it ended, or began with nothing for long.
+    pub async fn is_tls(socket: &TcpStream) -> io::Result<bool> {
+        let mut first = [0];
+        match timeout(HANDSHAKE_WITHIN, socket.peek(&mut first)).await {
+            Ok(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(peeked) => peeked.map(|_| first[0] == HANDSHAKE),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// A connection that may be served; one that is refused leaves a line in the log.
+    pub async fn accept(&self, socket: TcpStream, remote: SocketAddr) -> Option<TlsStream<TcpStream>> {
+        let accepted = match timeout(HANDSHAKE_WITHIN, self.shake_hands(socket, remote)).await {
+            Ok(accepted) => accepted,
+            Err(_) => Err(Refused::new("", "tls: the handshake took too long".to_owned())),
+        };
+        accepted.map_err(|refused| self.tell(remote, &refused)).ok()
+    }
+
+    async fn shake_hands(
+        &self,
+        socket: TcpStream,
+        remote: SocketAddr,
+    ) -> Result<TlsStream<TcpStream>, Refused> {
+        match Acceptor::is_tls(&socket).await {
+            Ok(true) => {}
+            Ok(false) => {
+                turn_away(socket).await;
+                return Err(Refused::new(
+                    "",
+                    "tls: first record does not look like a TLS handshake".to_owned(),
+                ));
+            }
+            Err(error) => return Err(Refused::by("", &error)),
+        }
+        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await;
+        let hello = hello.map_err(|error| Refused::by("", &error))?;
+        let server_name = hello.client_hello().server_name().unwrap_or_default().to_owned();
+        let config = self.config().map_err(|why| Refused::new(&server_name, why))?;
+        let stream = hello.into_stream(config).await.map_err(|error| Refused::by(&server_name, &error))?;
+        self.check_behind(&stream, remote)
+            .await
+            .map_err(|(names, why)| Refused { names: Some(names), ..Refused::new(&server_name, why) })?;
+        Ok(stream)
+    }
+
+    /// What etcd checks once the handshake is over.
+    async fn check_behind(
+        &self,
+        stream: &TlsStream<TcpStream>,
+        remote: SocketAddr,
+    ) -> Result<(), (Names, String)> {
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let Some(certificate) = shown else { return Ok(()) };
+        if self.door == Door::Clients || self.settings.skip_client_san_verification {
+            return Ok(());
+        }
+        let names = Names::of(certificate)
+            .ok_or_else(|| (Names::default(), "tls: names in the certificate cannot be read".to_owned()))?;
+        let (checked, ip) = (names.clone(), remote.ip().to_canonical());
+        let looked_up = tokio::task::spawn_blocking(move || check_origin(&checked, ip)).await;
+        match looked_up {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(why)) => Err((names, why)),
+            Err(error) => Err((names, error.to_string())),
+        }
+    }
+
+    /// Source: etcd 3.7.1 server/embed/config_logging.go (logTLSHandshakeFailureFunc).
+    fn tell(&self, remote: SocketAddr, refused: &Refused) {
+        let Refused { server_name, names, why, is_end } = refused;
+        let remote = remote.to_string();
+        let message = match self.door {
+            Door::Peers => "rejected connection on peer endpoint",
+            Door::Clients | Door::Metrics => "rejected connection on client endpoint",
+        };
+        match names {
+            _ if *is_end => {
+                debug!("remote-addr" = remote, "server-name" = server_name, error = why, "{message}");
+            }
+            None => warn!("remote-addr" = remote, "server-name" = server_name, error = why, "{message}"),
+            Some(Names { dns_names, ip_addresses, .. }) => {
+                let ips: Vec<String> = ip_addresses.iter().map(ToString::to_string).collect();
+                warn!(
+                    "remote-addr" = remote,
+                    "server-name" = server_name,
+                    "ip-addresses" = quoted(&ips),
+                    "dns-names" = quoted(dns_names),
+                    error = why,
+                    "{message}"
+                );
+            }
+        }
+    }
+}
+
+impl Refused {
+    fn new(server_name: &str, why: String) -> Refused {
+        Refused { server_name: server_name.to_owned(), names: None, why, is_end: false }
+    }
+
+    fn by(server_name: &str, error: &io::Error) -> Refused {
+        let is_end = matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
+        let why = if is_end { "EOF".to_owned() } else { format!("tls: {}", cause(error)) };
+        Refused { is_end, ..Refused::new(server_name, why) }
+    }
+}
+
+/// Says that this is no port of plain HTTP, and waits a moment for the other end to read it: closing a socket
+/// with unread bytes resets the connection, and the answer with it.
+async fn turn_away(mut socket: TcpStream) {
+    let told = async {
+        socket.write_all(NOT_PLAIN).await?;
+        socket.shutdown().await?;
+        tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
+    };
+    tokio::select! {
+        biased;
+        // Who has gone already need not be told.
+        _ = told => {}
+        () = sleep(HANG_UP_WITHIN) => {}
+    }
+}

@@ -1,0 +1,82 @@
+//! Certificates for tests, made on the spot.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    date_time_ymd,
+};
+
+/// Somebody who vouches for others.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+/// Paths of a certificate and its key.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+impl Authority {
+    pub fn new(name: &str) -> Authority {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("its own key");
+        Authority { issuer: Issuer::new(params, key), pem: pem("CERTIFICATE", certificate.der()) }
+    }
+
+    /// Writes its certificate.
+    pub fn write(&self, path: &Path) -> PathBuf {
+        write(path, &self.pem);
+        path.to_path_buf()
+    }
+
+    /// Writes it and others into one bundle.
+    pub fn write_with(&self, other: &Authority, path: &Path) {
+        write(path, &(self.pem.clone() + &other.pem));
+    }
+
+    /// Writes a certificate made out to `names`, hosts or addresses, with its key: `STEM.pem`, `STEM.key`.
+    pub fn issue(&self, stem: &Path, common_name: &str, names: &[&str]) -> Pair {
+        self.issue_until(stem, common_name, names, 2090)
+    }
+
+    /// The same, good until that year.
+    pub fn issue_until(&self, stem: &Path, common_name: &str, names: &[&str], year: i32) -> Pair {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("good names");
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = date_time_ymd(year, 1, 1);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a good issuer");
+        let pair = Pair { cert: stem.with_extension("pem"), key: stem.with_extension("key") };
+        write(&pair.key, &pem("PRIVATE KEY", &key.serialize_der()));
+        write(&pair.cert, &pem("CERTIFICATE", certificate.der()));
+        pair
+    }
+}
+
+/// Beside and renamed, as who rotates certificates does.
+fn write(path: &Path, text: &str) {
+    let partial = path.with_extension("partial");
+    std::fs::write(&partial, text).expect("scratch is writable");
+    std::fs::rename(&partial, path).expect("scratch is writable");
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("letters")).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
