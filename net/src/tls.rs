@@ -18,6 +18,8 @@ pub mod files;
 mod origin;
 #[cfg(not(madsim))]
 mod reload;
+#[cfg(not(madsim))]
+mod revoked;
 mod settings;
 #[cfg(not(madsim))]
 mod stream;

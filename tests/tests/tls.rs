@@ -58,7 +58,7 @@ fn ctl(program: &Path, server: &Server, ca: &Path, who: Option<&Pair>, command: 
         run.env_remove(name);
     }
     run.args(["--endpoints", &server.endpoint(), "--cacert", &text(ca), "--command-timeout", "20s"]);
-    if let Some(Pair { cert, key }) = who {
+    if let Some(Pair { cert, key, .. }) = who {
         run.args(["--cert", &text(cert), "--key", &text(key)]);
     }
     run.args(command).output().expect("it can be started")
@@ -320,6 +320,42 @@ async fn certificates_and_authorities_change_under_load() {
     assert!(refused.is_err(), "the old authority is not trusted any more");
     until_logged(&server, &["rejected connection on client endpoint", "UnknownIssuer"]).await;
     assert!(server.log().contains("certificate files have changed and are in force"));
+}
+
+#[tokio::test]
+async fn who_is_on_the_list_is_refused_from_the_next_connection_on() {
+    let pki = Pki::new();
+    let own = pki.issue("server", HERE);
+    let (first, second) = (pki.issue("first", &[]), pki.issue("second", &[]));
+    let list = pki.path("crl");
+    pki.authority.revoke(&[], &list, false);
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let (cert, key, ca, crl) = (text(&own.cert), text(&own.key), text(&pki.ca), text(&list));
+    let mut flags = vec!["--cert-file", &cert, "--key-file", &key, "--client-cert-auth"];
+    flags.extend(["--trusted-ca-file", &ca, "--client-crl-file", &crl]);
+    let server = Server::start_as(Program::holdfast(), CLIENTS, scratch.path(), &flags);
+    let ways = [&first, &second].map(|who| way(trusting(&pki.ca, Some(who))));
+    for way in &ways {
+        assert!(put(way, &server, "k").await.is_ok());
+    }
+    for (revoked, way, other, is_text) in
+        [(&first, &ways[0], &ways[1], false), (&second, &ways[1], &ways[0], true)]
+    {
+        pki.authority.revoke(&[revoked], &list, is_text);
+        assert!(put(way, &server, "k").await.is_err());
+        let why = format!("transport: certificate serial {} revoked", hex(revoked.serial));
+        until_logged(&server, &["rejected connection on client endpoint", &why]).await;
+        assert!(put(other, &server, "k").await.is_ok());
+    }
+    std::fs::write(&list, "rubbish").expect("scratch is writable");
+    assert!(put(&ways[1], &server, "k").await.is_err(), "the list from before is in force");
+    assert!(put(&ways[0], &server, "k").await.is_ok());
+}
+
+/// Whole bytes, as serial numbers are written.
+fn hex(serial: u64) -> String {
+    let digits = format!("{serial:x}");
+    if digits.len() % 2 == 1 { format!("0{digits}") } else { digits }
 }
 
 /// Members of one cluster that is started; ready or not.

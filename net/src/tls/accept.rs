@@ -65,7 +65,7 @@ impl Acceptor {
     /// Errors: settings that contradict each other, files that cannot be read or used.
     pub fn new(settings: Settings, door: Door) -> Result<Acceptor, String> {
         settings.check()?;
-        let files = [&settings.cert_file, &settings.key_file, &settings.trusted_ca_file];
+        let files = [&settings.cert_file, &settings.key_file, &settings.trusted_ca_file, &settings.crl_file];
         let config = Reloaded::new(&files.map(String::as_str));
         let acceptor = Acceptor { settings, door, config };
         acceptor.config()?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::files;
+use super::revoked::Revoked;
 use super::rustls::crypto::{CryptoProvider, ring};
 use super::rustls::pki_types::CertificateDer;
 use super::rustls::server::NoServerSessionStorage;
@@ -19,7 +20,7 @@ pub fn server(settings: &Settings) -> Result<Arc<ServerConfig>, String> {
         .map_err(|_| no_suite(settings))?;
     let builder = if settings.asks_for_certificates() {
         let (roots, own) = trusted(settings)?;
-        builder.with_client_cert_verifier(Arc::new(Clients::new(roots, own, allowed(settings), provider)?))
+        builder.with_client_cert_verifier(Arc::new(Clients::new(roots, own, allowed(settings)?, provider)?))
     } else {
         builder.with_no_client_auth()
     };
@@ -46,7 +47,7 @@ pub fn client(settings: &Settings) -> Result<Arc<ClientConfig>, String> {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider)))
     } else {
         let (roots, own) = trusted(settings)?;
-        let servers = Servers::new(roots, own, allowed(settings), provider)?;
+        let servers = Servers::new(roots, own, allowed(settings)?, provider)?;
         builder.dangerous().with_custom_certificate_verifier(Arc::new(servers))
     };
     let config = match settings.has_certificate() {
@@ -80,8 +81,15 @@ fn trusted(settings: &Settings) -> Result<Trusted, String> {
     }
 }
 
-fn allowed(settings: &Settings) -> Allowed {
-    Allowed { common_names: settings.allowed_cns.clone(), hostnames: settings.allowed_hostnames.clone() }
+fn allowed(settings: &Settings) -> Result<Allowed, String> {
+    Ok(Allowed {
+        common_names: settings.allowed_cns.clone(),
+        hostnames: settings.allowed_hostnames.clone(),
+        revoked: match settings.crl_file.as_str() {
+            "" => None,
+            path => Some(Revoked::read(path)?),
+        },
+    })
 }
 
 /// As in Go the list says nothing about TLS 1.3, whose suites are always all allowed.

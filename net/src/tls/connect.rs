@@ -29,7 +29,7 @@ impl Connector {
             settings.check()?;
         }
         let (cert_file, key_file) = settings.client_files();
-        let files = [cert_file, key_file, &settings.trusted_ca_file];
+        let files = [cert_file, key_file, &settings.trusted_ca_file, &settings.crl_file];
         let is_named = files.iter().any(|file| !file.is_empty());
         let connector = Connector { config: Reloaded::new(&files), settings };
         if is_named {

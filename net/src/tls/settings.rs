@@ -21,6 +21,8 @@ pub struct Settings {
     pub client_cert_file: String,
     pub client_key_file: String,
     pub trusted_ca_file: String,
+    /// Revoked certificates.
+    pub crl_file: String,
     pub client_cert_auth: bool,
     /// Of which the other end's certificate must have one.
     pub allowed_cns: Vec<String>,
@@ -43,6 +45,7 @@ impl Default for Settings {
             client_cert_file: String::new(),
             client_key_file: String::new(),
             trusted_ca_file: String::new(),
+            crl_file: String::new(),
             client_cert_auth: false,
             allowed_cns: Vec::new(),
             allowed_hostnames: Vec::new(),
@@ -106,8 +109,8 @@ impl fmt::Display for Settings {
         write!(
             f,
             "cert = {cert_file}, key = {key_file}, client-cert={client_cert_file}, client-key={client_key_file}, \
-             trusted-ca = {}, client-cert-auth = {}, crl-file = ",
-            self.trusted_ca_file, self.client_cert_auth
+             trusted-ca = {}, client-cert-auth = {}, crl-file = {}",
+            self.trusted_ca_file, self.client_cert_auth, self.crl_file
         )
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::certificate::{Names, is_made_out_to};
+use super::revoked::Revoked;
 use super::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use super::rustls::client::{WebPkiServerVerifier, verify_server_name};
 use super::rustls::crypto::CryptoProvider;
@@ -45,34 +46,46 @@ impl Servers {
 pub struct Allowed {
     pub common_names: Vec<String>,
     pub hostnames: Vec<String>,
+    /// Who is on it is not allowed whatever its names.
+    pub revoked: Option<Revoked>,
 }
 
 impl Allowed {
-    fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
-        let Allowed { common_names, hostnames } = self;
+    fn check(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) -> Result<(), Error> {
+        let Allowed { common_names, hostnames, revoked } = self;
+        if let Some(revoked) = revoked {
+            for certificate in [certificate].into_iter().chain(intermediates) {
+                revoked.check(certificate).map_err(refusal)?;
+            }
+        }
         if common_names.is_empty() && hostnames.is_empty() {
             return Ok(());
         }
-        let names = Names::of(certificate).ok_or_else(|| refusal("its names cannot be read".to_owned()))?;
+        let unnamed = |why: String| refusal(format!("client certificate authentication failed: {why}"));
+        let names = Names::of(certificate).ok_or_else(|| unnamed("its names cannot be read".to_owned()))?;
         if common_names.contains(&names.common_name)
             || hostnames.iter().any(|host| is_made_out_to(certificate, host))
         {
             return Ok(());
         }
-        Err(refusal(match common_names.is_empty() {
+        Err(unnamed(match common_names.is_empty() {
             false => format!("its common name {:?} is not allowed", names.common_name),
             true => format!("none of its names {:?} {:?} is allowed", names.dns_names, names.ip_addresses),
         }))
     }
 }
 
-/// Begins with etcd's words.
+/// In one line.
 #[derive(Debug)]
 struct Refused(String);
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "client certificate authentication failed: {}", self.0)
+        f.write_str(&self.0)
     }
 }
 
@@ -111,7 +124,7 @@ impl ServerCertVerifier for Servers {
                 other?;
             }
         }
-        self.allowed.check(end_entity)?;
+        self.allowed.check(end_entity, intermediates)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -182,7 +195,7 @@ impl ClientCertVerifier for Clients {
                 other?;
             }
         }
-        self.allowed.check(end_entity)?;
+        self.allowed.check(end_entity, intermediates)?;
         Ok(ClientCertVerified::assertion())
     }
 

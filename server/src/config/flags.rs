@@ -174,7 +174,7 @@ pub const FLAGS: &[Flag] = flags! {
             "Key of that certificate."
         "client-cert-auth" Bool, "false", Built, at "client-transport-security/client-cert-auth";
             "Whether clients must show a certificate."
-        "client-crl-file" Text, "", NotYet, at "";
+        "client-crl-file" Text, "", Built, at "";
             "Revocation list for certificates of clients."
         "client-cert-allowed-hostname" List, "", Built, at "client-transport-security/allowed-hostname";
             "Host names of which a client's certificate must carry one."
@@ -200,7 +200,7 @@ pub const FLAGS: &[Flag] = flags! {
             "Host names of which a member's certificate must carry one."
         "peer-auto-tls" Bool, "false", Built, at "peer-transport-security/auto-tls";
             "Whether to make a self-signed certificate for members."
-        "peer-crl-file" Text, "", NotYet, at "";
+        "peer-crl-file" Text, "", Built, at "";
             "Revocation list for certificates of members."
         "peer-skip-client-san-verification" Bool, "false", Built, at "peer-transport-security/skip-client-san-verification";
             "Whether host names in certificates of members go unchecked."

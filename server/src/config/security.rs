@@ -72,11 +72,13 @@ pub fn read(settings: &Settings, warnings: &mut Vec<String>) -> Result<Security,
     let client = Tls {
         allowed_cns: settings.list("client-cert-allowed-cn"),
         allowed_hostnames: settings.list("client-cert-allowed-hostname"),
+        crl_file: settings.text("client-crl-file"),
         ..of("", "client-skip-client-san-verification")
     };
     let peer = Tls {
         allowed_cns: settings.list("peer-cert-allowed-cn"),
         allowed_hostnames: settings.list("peer-cert-allowed-hostname"),
+        crl_file: settings.text("peer-crl-file"),
         ..of("peer-", "peer-skip-client-san-verification")
     };
     let mut auto = |flag: &str, kind: &str, tls: &Tls| {
