@@ -35,6 +35,7 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use crate::gate::Gate;
+pub(crate) use credentials::CERTIFIED_USER;
 use credentials::credentials;
 use refusal::refusal;
 use terms::Terms;

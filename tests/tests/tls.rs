@@ -11,13 +11,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use holdfast_net::peer::Way;
+use holdfast_net::proto::authpb::Permission;
+use holdfast_net::proto::etcdserverpb as pb;
 use holdfast_net::tls::{Connector, Settings, Version};
 use holdfast_tests::client::Client;
 use holdfast_tests::cluster::until;
-use holdfast_tests::etcd::etcdctl;
+use holdfast_tests::etcd::{etcdctl, real_etcd};
 use holdfast_tests::pki::{Authority, Pair};
 use holdfast_tests::process::{Program, Schemes, Server, built};
 use tempfile::TempDir;
+use tonic::{Request, Status};
 
 const HERE: &[&str] = &["127.0.0.1", "localhost"];
 const CLIENTS: Schemes = Schemes { client: "https", peer: "http" };
@@ -356,6 +359,108 @@ async fn who_is_on_the_list_is_refused_from_the_next_connection_on() {
 fn hex(serial: u64) -> String {
     let digits = format!("{serial:x}");
     if digits.len() % 2 == 1 { format!("0{digits}") } else { digits }
+}
+
+/// Each step's answer and, if it is refused, its text.
+async fn ask_as_users(server: &Server, ca: &Path, who: &[&Pair]) -> Vec<String> {
+    let mut heard = Vec::new();
+    let mut clients = Vec::new();
+    for who in who {
+        let way = way(trusting(ca, Some(who)));
+        clients.push(Client::over(way.channel(&server.endpoint()).await.expect("let in")));
+    }
+    let [root, ann, nobody, nameless] = &mut clients[..] else { panic!("four of them") };
+    let password = |name: &str| pb::AuthUserAddRequest {
+        name: name.to_owned(),
+        password: "pw".to_owned(),
+        ..Default::default()
+    };
+    for name in ["root", "ann"] {
+        root.auth.user_add(password(name)).await.expect("auth is off");
+    }
+    let role = pb::AuthUserGrantRoleRequest { user: "root".to_owned(), role: "root".to_owned() };
+    root.auth.role_add(pb::AuthRoleAddRequest { name: "root".to_owned() }).await.expect("auth is off");
+    root.auth.user_grant_role(role).await.expect("auth is off");
+    root.auth.role_add(pb::AuthRoleAddRequest { name: "some".to_owned() }).await.expect("auth is off");
+    let permission = Permission { perm_type: 2, key: "a".into(), range_end: "b".into() };
+    let grant = pb::AuthRoleGrantPermissionRequest { name: "some".to_owned(), perm: Some(permission) };
+    root.auth.role_grant_permission(grant).await.expect("auth is off");
+    let role = pb::AuthUserGrantRoleRequest { user: "ann".to_owned(), role: "some".to_owned() };
+    root.auth.user_grant_role(role).await.expect("auth is off");
+    root.auth.auth_enable(pb::AuthEnableRequest {}).await.expect("there is a root");
+    let mut note = |what: &str, answer: Result<(), Status>| {
+        let answer = answer.map_err(|status| format!("{:?} {}", status.code(), status.message()));
+        heard.push(format!("{what}: {}", answer.err().unwrap_or("ok".to_owned())));
+    };
+    note("root puts", root.put("z", "v").await.map(drop));
+    note("ann puts in her range", ann.put("a1", "v").await.map(drop));
+    note("ann puts elsewhere", ann.put("z", "v").await.map(drop));
+    note("ann reads elsewhere", ann.get("z", 0).await.map(drop));
+    note("ann adds a user", ann.auth.user_add(password("x")).await.map(drop));
+    note("nobody puts", nobody.put("a1", "v").await.map(drop));
+    note("nameless puts", nameless.put("a1", "v").await.map(drop));
+    note("nameless adds a user", nameless.auth.user_add(password("x")).await.map(drop));
+    // A token counts more than the certificate, and so does one that is none.
+    let login = pb::AuthenticateRequest { name: "root".to_owned(), password: "pw".to_owned() };
+    ann.token = Some(ann.auth.authenticate(login).await.expect("a login").into_inner().token);
+    let put = || pb::PutRequest { key: "z".into(), value: "v".into(), ..Default::default() };
+    let request = ann.request(put());
+    note("ann puts with root's token", ann.kv.put(request).await.map(drop));
+    let mut request = Request::new(put());
+    request.metadata_mut().insert("token", "no.1".parse().expect("letters"));
+    note("root puts with a bad token", root.kv.put(request).await.map(drop));
+    // Neither the gateway's calls nor a header of the client's own say who it is.
+    for (what, header) in [("gateway", "grpcgateway-accept"), ("liar", "holdfast-certified-user")] {
+        let mut request = Request::new(put());
+        request.metadata_mut().insert(header, "root".parse().expect("letters"));
+        let client = if what == "gateway" { &mut *root } else { &mut *nameless };
+        note(what, client.kv.put(request).await.map(drop));
+    }
+    heard
+}
+
+#[tokio::test]
+async fn users_are_known_by_their_certificates_as_in_etcd() {
+    let pki = Pki::new();
+    let own = pki.issue("server", HERE);
+    let who = ["root", "ann", "nobody", ""].map(|name| {
+        let stem = pki.path(&format!("user-{name}"));
+        pki.authority.issue(&stem, name, &["client.example"])
+    });
+    let who: Vec<&Pair> = who.iter().collect();
+    let (cert, key, ca) = (text(&own.cert), text(&own.key), text(&pki.ca));
+    let flags = ["--cert-file", &cert, "--key-file", &key, "--client-cert-auth", "--trusted-ca-file", &ca];
+    let ask = async |program: Program| {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let server = Server::start_as(program, CLIENTS, scratch.path(), &flags);
+        ask_as_users(&server, &pki.ca, &who).await
+    };
+    let ours = ask(Program::holdfast()).await;
+    let expected = [
+        "root puts: ok",
+        "ann puts in her range: ok",
+        "ann puts elsewhere: PermissionDenied etcdserver: permission denied",
+        "ann reads elsewhere: PermissionDenied etcdserver: permission denied",
+        "ann adds a user: PermissionDenied etcdserver: permission denied",
+        "nobody puts: PermissionDenied etcdserver: permission denied",
+        "nameless puts: PermissionDenied etcdserver: permission denied",
+        "nameless adds a user: InvalidArgument etcdserver: user name is empty",
+        "ann puts with root's token: ok",
+        "root puts with a bad token: Unauthenticated etcdserver: invalid auth token",
+        "gateway: InvalidArgument etcdserver: user name is empty",
+        "liar: PermissionDenied etcdserver: permission denied",
+    ];
+    assert_eq!(ours, expected);
+    match real_etcd() {
+        Ok(etcd) => assert_eq!(ask(etcd).await, expected),
+        Err(why) => eprintln!("SKIPPED: users by certificate on a real etcd ({why})"),
+    }
+    // An authority alone asks for certificates and makes nobody a user.
+    let flags = ["--cert-file", &cert, "--key-file", &key, "--trusted-ca-file", &ca];
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let server = Server::start_as(Program::holdfast(), CLIENTS, scratch.path(), &flags);
+    let heard = ask_as_users(&server, &pki.ca, &who).await;
+    assert_eq!(heard[0], "root puts: InvalidArgument etcdserver: user name is empty");
 }
 
 /// Members of one cluster that is started; ready or not.

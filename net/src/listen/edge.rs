@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, HeaderValue, Version, header};
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::{Code, Status};
 
+use super::socket::CertifiedUser;
 use crate::gate::Gate;
 use crate::proto::etcdserverpb::{
     auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer, lease_server::LeaseServer,
@@ -24,7 +25,8 @@ use crate::proto::healthpb::health_server::HealthServer;
 use crate::proto::v3electionpb::election_server::ElectionServer;
 use crate::proto::v3lockpb::lock_server::LockServer;
 use crate::service::{
-    Auth, Cluster, Election, Health, Kv, Lease, Lock, MESSAGE_OVERHEAD_BYTES, Maintenance, Watch, restated,
+    Auth, CERTIFIED_USER, Cluster, Election, Health, Kv, Lease, Lock, MESSAGE_OVERHEAD_BYTES, Maintenance,
+    Watch, restated,
 };
 
 /// What a port answers with.
@@ -88,10 +90,11 @@ impl Edge {
     }
 
     /// Answers one request.
-    async fn answer<B: RequestBody>(self, request: http::Request<B>) -> Result<Response, Infallible> {
+    async fn answer<B: RequestBody>(self, mut request: http::Request<B>) -> Result<Response, Infallible> {
         let Some(servers) = self.servers.filter(|_| is_grpc(&request)) else {
             return Ok((self.plain)(request.map(drop)).await);
         };
+        name_user(&mut request);
         let uri = request.uri().clone();
         let (service, method) = match split_path(uri.path()) {
             Ok(target) => target,
@@ -152,6 +155,17 @@ impl Servers {
             "grpc.health.v1.Health" => self.health.clone().call(request),
             _ => return None,
         })
+    }
+}
+
+/// Tells the services of the user that the connection's certificate proves, and of no other that a client may
+/// name. A common name that a header cannot hold is no user's.
+fn name_user<B>(request: &mut http::Request<B>) {
+    let user = request.extensions_mut().remove::<CertifiedUser>();
+    let headers = request.headers_mut();
+    headers.remove(CERTIFIED_USER);
+    if let Some(value) = user.and_then(|CertifiedUser(name)| HeaderValue::from_bytes(name.as_bytes()).ok()) {
+        headers.insert(CERTIFIED_USER, value);
     }
 }
 

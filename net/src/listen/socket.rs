@@ -66,18 +66,31 @@ pub enum Security {
 
 impl Security {
     /// `None`: refused, or gone.
-    async fn open(self, socket: TcpStream, remote: SocketAddr) -> Option<Stream> {
+    async fn open(self, socket: TcpStream, remote: SocketAddr) -> Option<Opened> {
+        let plain = |socket| Some(Opened { stream: Stream::Plain(socket), user: None });
         let acceptor = match self {
-            Security::Plain => return Some(Stream::Plain(socket)),
+            Security::Plain => return plain(socket),
             Security::Both(acceptor) => match Acceptor::is_tls(&socket).await.ok()? {
                 true => acceptor,
-                false => return Some(Stream::Plain(socket)),
+                false => return plain(socket),
             },
             Security::Tls(acceptor) => acceptor,
         };
-        Some(Stream::Tls(Box::new(acceptor.accept(socket, remote).await?.into())))
+        let stream = acceptor.accept(socket, remote).await?;
+        let user = acceptor.user(&stream).map(|name| CertifiedUser(name.into()));
+        Some(Opened { stream: Stream::Tls(Box::new(stream.into())), user })
     }
 }
+
+/// A connection that is served.
+struct Opened {
+    stream: Stream,
+    user: Option<CertifiedUser>,
+}
+
+/// Who a connection's certificate says its requests are of; an extension of each of them.
+#[derive(Clone, Debug)]
+pub(super) struct CertifiedUser(pub(super) Arc<str>);
 
 /// Serves a port until `closed`; then takes no connection and no call any more, lets those in flight
 /// finish, and cuts what is left after `Options::grace`.
@@ -141,7 +154,7 @@ fn builder(options: &Options) -> Builder<TokioExecutor> {
 }
 
 async fn connection<S, B>(
-    opening: impl Future<Output = Option<Stream>>,
+    opening: impl Future<Output = Option<Opened>>,
     edge: S,
     builder: Builder<TokioExecutor>,
     mut draining: watch::Receiver<bool>,
@@ -157,8 +170,13 @@ async fn connection<S, B>(
         _ = draining.wait_for(|draining| *draining) => return,
         opened = opening => opened,
     };
-    let Some(stream) = opened else { return };
-    let service = service_fn(move |request| edge.clone().call(request));
+    let Some(Opened { stream, user }) = opened else { return };
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
+        if let Some(user) = &user {
+            request.extensions_mut().insert(user.clone());
+        }
+        edge.clone().call(request)
+    });
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {

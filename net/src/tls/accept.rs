@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
@@ -59,6 +59,8 @@ struct Refused {
     why: String,
     /// It ended before it began, which looks at a port do: not worth a warning.
     is_end: bool,
+    /// On which the other end has still to read why.
+    socket: Option<TcpStream>,
 }
 
 impl Acceptor {
@@ -74,6 +76,17 @@ impl Acceptor {
 
     fn config(&self) -> Result<Arc<ServerConfig>, String> {
         self.config.current(|| config::server(&self.settings))
+    }
+
+    /// The common name that the other end's certificate proves, where it counts as the user's.
+    /// Source: etcd 3.7.1 server/auth/store.go (AuthInfoFromTLS), etcdserver/v3_server.go (AuthInfoFromCtx): only
+    /// with `--client-cert-auth`.
+    pub fn user(&self, stream: &TlsStream<TcpStream>) -> Option<String> {
+        if !self.settings.client_cert_auth {
+            return None;
+        }
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        shown.and_then(Names::of).map(|names| names.common_name)
     }
 
     /// Whether a new connection begins as TLS. Errors: it ended, or began with nothing for long.
@@ -92,7 +105,16 @@ impl Acceptor {
             Ok(accepted) => accepted,
             Err(_) => Err(Refused::new("", "tls: the handshake took too long".to_owned())),
         };
-        accepted.map_err(|refused| self.tell(remote, &refused)).ok()
+        match accepted {
+            Ok(stream) => Some(stream),
+            Err(refused) => {
+                self.tell(remote, &refused);
+                if let Some(socket) = refused.socket {
+                    linger(socket).await;
+                }
+                None
+            }
+        }
     }
 
     async fn shake_hands(
@@ -100,26 +122,34 @@ impl Acceptor {
         socket: TcpStream,
         remote: SocketAddr,
     ) -> Result<TlsStream<TcpStream>, Refused> {
-        match Acceptor::is_tls(&socket).await {
-            Ok(true) => {}
-            Ok(false) => {
-                turn_away(socket).await;
-                return Err(Refused::new(
-                    "",
-                    "tls: first record does not look like a TLS handshake".to_owned(),
-                ));
-            }
-            Err(error) => return Err(Refused::by("", &error)),
+        let is_tls = Acceptor::is_tls(&socket).await.map_err(|error| Refused::by("", &error))?;
+        if !is_tls {
+            let mut socket = socket;
+            // Who has gone already need not be told.
+            socket.write_all(NOT_PLAIN).await.ok();
+            let why = "tls: first record does not look like a TLS handshake".to_owned();
+            return Err(Refused { socket: Some(socket), ..Refused::new("", why) });
         }
-        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await;
-        let hello = hello.map_err(|error| Refused::by("", &error))?;
+        let mut hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket);
+        let hello = match (&mut hello).await {
+            Ok(hello) => hello,
+            Err(error) => return Err(Refused { socket: hello.take_io(), ..Refused::by("", &error) }),
+        };
         let server_name = hello.client_hello().server_name().unwrap_or_default().to_owned();
         let config = self.config().map_err(|why| Refused::new(&server_name, why))?;
-        let stream = hello.into_stream(config).await.map_err(|error| Refused::by(&server_name, &error))?;
-        self.check_behind(&stream, remote)
-            .await
-            .map_err(|(names, why)| Refused { names: Some(names), ..Refused::new(&server_name, why) })?;
-        Ok(stream)
+        let shaken = hello.into_stream(config).into_fallible().await;
+        let stream = shaken.map_err(|(error, socket)| Refused {
+            socket: Some(socket),
+            ..Refused::by(&server_name, &error)
+        })?;
+        match self.check_behind(&stream, remote).await {
+            Ok(()) => Ok(stream),
+            Err((names, why)) => Err(Refused {
+                names: Some(names),
+                socket: Some(stream.into_inner().0),
+                ..Refused::new(&server_name, why)
+            }),
+        }
     }
 
     /// What etcd checks once the handshake is over.
@@ -146,7 +176,7 @@ impl Acceptor {
 
     /// Source: etcd 3.7.1 server/embed/config_logging.go (logTLSHandshakeFailureFunc).
     fn tell(&self, remote: SocketAddr, refused: &Refused) {
-        let Refused { server_name, names, why, is_end } = refused;
+        let Refused { server_name, names, why, is_end, .. } = refused;
         let remote = remote.to_string();
         let message = match self.door {
             Door::Peers => "rejected connection on peer endpoint",
@@ -174,7 +204,7 @@ impl Acceptor {
 
 impl Refused {
     fn new(server_name: &str, why: String) -> Refused {
-        Refused { server_name: server_name.to_owned(), names: None, why, is_end: false }
+        Refused { server_name: server_name.to_owned(), names: None, why, is_end: false, socket: None }
     }
 
     fn by(server_name: &str, error: &io::Error) -> Refused {
@@ -184,18 +214,13 @@ impl Refused {
     }
 }
 
-/// Says that this is no port of plain HTTP, and waits a moment for the other end to read it: closing a socket
-/// with unread bytes resets the connection, and the answer with it.
-async fn turn_away(mut socket: TcpStream) {
-    let told = async {
-        socket.write_all(NOT_PLAIN).await?;
+/// Ends a connection, and gives the other end a moment to read the last word: closing a socket with unread bytes
+/// resets it, and what was said is lost.
+async fn linger(mut socket: TcpStream) {
+    let read = async {
         socket.shutdown().await?;
         tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
     };
-    tokio::select! {
-        biased;
-        // Who has gone already need not be told.
-        _ = told => {}
-        () = sleep(HANG_UP_WITHIN) => {}
-    }
+    // However it ends, nobody waits for it.
+    timeout(HANG_UP_WITHIN, read).await.ok();
 }
