@@ -58,7 +58,8 @@ pub async fn start<D: Disk>(
     limits: Limits,
     host: Host<D>,
 ) -> Result<Member, StartError> {
-    let Opened { node, identity, layout, checkpoints, known } = open(config, &host, limits, &host.door.way()).await?;
+    let Opened { node, identity, layout, checkpoints, known } =
+        open(config, &host, limits, &host.door.way()).await?;
     let Host { disk, clock, door, .. } = host;
     let (gate, inbox) = Gate::new(gate::Identity {
         cluster_id: identity.cluster_id,

@@ -116,17 +116,7 @@ async fn serve(config: &ServerConfig) -> Result<Ending, String> {
         }
     }
     serving.extend(serve_ports(config, &member, &client_ports, (Surface::Client, secured.clients), &stop)?);
-    for port in &client_ports {
-        let address = port.address.to_string();
-        info!(address, "ready to serve client requests");
-        let traffic = "grpc+http";
-        if port.is_plain {
-            warn!(traffic, address, "serving client traffic insecurely; this is strongly discouraged!");
-        }
-        if port.is_secure {
-            info!(traffic, address, "serving client traffic securely");
-        }
-    }
+    announce(&client_ports);
     notify_ready();
     let ending = tokio::select! {
         biased;
@@ -140,6 +130,20 @@ async fn serve(config: &ServerConfig) -> Result<Ending, String> {
     shut_down(&mut member, serving).await;
     info!(name = config.name, "closed etcd server");
     Ok(ending)
+}
+
+fn announce(client_ports: &[Port]) {
+    for port in client_ports {
+        let address = port.address.to_string();
+        info!(address, "ready to serve client requests");
+        let traffic = "grpc+http";
+        if port.is_plain {
+            warn!(traffic, address, "serving client traffic insecurely; this is strongly discouraged!");
+        }
+        if port.is_secure {
+            info!(traffic, address, "serving client traffic securely");
+        }
+    }
 }
 
 /// A leader hands over before it stops, so that writes go on without an election. Clients are served meanwhile.
