@@ -85,7 +85,9 @@ impl Watcher {
             Some((request, asked))
         });
         let mut call = Request::new(asked);
-        call.metadata_mut().insert(PACE, self.pace_ns.into());
+        // Who is slow for good would not be told all before the end.
+        let is_slow = Instant::now() < self.calm;
+        call.metadata_mut().insert(PACE, if is_slow { self.pace_ns.into() } else { 0.into() });
         position.create.start_revision = position.next;
         let create =
             pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(position.create.clone())) };
@@ -103,9 +105,11 @@ impl Watcher {
     /// Takes what comes until the stream breaks, is left, or all is over.
     async fn follow(&mut self, mut open: Open, position: &mut Position, at: usize) {
         let stays = Duration::from_nanos(self.rng.log_between(50_000_000, 8_000_000_000));
-        // Who leaves does so while there is trouble.
-        let leaves = self.rng.chance(0.5) && Instant::now() + stays < self.calm;
-        let leaves_at = Instant::now() + stays;
+        // Who leaves does so while there is trouble, who is slow at its end.
+        let leaves_soon = self.rng.chance(0.5) && Instant::now() + stays < self.calm;
+        let was_slow = self.pace_ns > 0 && open.began < self.calm;
+        let leaves = leaves_soon || was_slow;
+        let leaves_at = if leaves_soon { Instant::now() + stays } else { self.calm };
         let mut over = self.over.clone();
         loop {
             if self.rng.chance(0.02) {
