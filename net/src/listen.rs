@@ -3,6 +3,8 @@
 #[cfg(not(madsim))]
 mod edge;
 #[cfg(not(madsim))]
+mod listener;
+#[cfg(not(madsim))]
 mod peer;
 #[cfg(madsim)]
 mod simulated;
@@ -15,6 +17,8 @@ pub(crate) use edge::is_grpc;
 pub use edge::{Edge, PlainHttp, Response, whole_body};
 #[cfg(not(madsim))]
 pub use hyper::body::Incoming;
+#[cfg(not(madsim))]
+pub use listener::{Bound, Listener};
 #[cfg(not(madsim))]
 pub use peer::{PROTOCOL_HEADER, is_real_etcd, serve_peers};
 #[cfg(madsim)]

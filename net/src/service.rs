@@ -35,6 +35,7 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use crate::gate::Gate;
+#[cfg(not(madsim))]
 pub(crate) use credentials::CERTIFIED_USER;
 use credentials::credentials;
 use refusal::refusal;

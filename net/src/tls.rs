@@ -32,6 +32,6 @@ pub use accept::{Acceptor, Door};
 pub use connect::Connector;
 pub use settings::{Settings, Version};
 #[cfg(not(madsim))]
-pub use stream::Stream;
+pub use stream::{Remote, Socket, Stream};
 #[cfg(not(madsim))]
 pub use tokio_rustls::{client, rustls, server};

@@ -4,10 +4,8 @@ use holdfast_net::peer::PeerService;
 
 #[cfg(not(madsim))]
 mod real {
-    use std::net::TcpListener;
-
     use holdfast_net::gate::Gate;
-    use holdfast_net::listen::{Security, serve_peers};
+    use holdfast_net::listen::{Bound, Security, serve_peers};
     use holdfast_net::peer::Way;
 
     use super::PeerService;
@@ -17,7 +15,7 @@ mod real {
     /// Bound sockets, not blocking, and the way out.
     #[derive(Debug, Default)]
     pub struct PeerDoor {
-        pub listeners: Vec<(TcpListener, Security)>,
+        pub listeners: Vec<(Bound, Security)>,
         pub way: Way,
     }
 
@@ -28,10 +26,8 @@ mod real {
 
         /// Lets members in until the core loop is gone.
         pub async fn open(self, service: PeerService, endpoints: PeerEndpoints, gate: Gate) {
-            let from_std = |(listener, security)| {
-                (tokio::net::TcpListener::from_std(listener).expect("bound, not blocking"), security)
-            };
-            let listeners = self.listeners.into_iter().map(from_std).collect();
+            let open = |(bound, security): (Bound, _)| (bound.open().expect("not blocking"), security);
+            let listeners = self.listeners.into_iter().map(open).collect();
             let (close, closed) = tokio::sync::watch::channel(false);
             let serving = serve_peers(listeners, service, plain_peer_http(endpoints), closed);
             let closing = async {

@@ -20,6 +20,8 @@ use crate::process_stats::file_descriptors;
 pub enum Surface {
     /// `--listen-client-urls`: everything here.
     Client,
+    /// `--listen-client-http-urls`: the same without gRPC.
+    ClientHttp,
     /// `--listen-metrics-urls`: metrics and health only.
     Metrics,
 }
@@ -113,10 +115,10 @@ impl Endpoints {
         match path {
             "/metrics" => Answer::ok(SCRAPE, self.metrics.text()),
             "/health" if get => self.health(query).await,
-            "/version" if surface == Surface::Client && get => self.versions.answer(),
-            "/debug/vars" if surface == Surface::Client => self.debug_vars().await,
+            "/version" if surface != Surface::Metrics && get => self.versions.answer(),
+            "/debug/vars" if surface != Surface::Metrics => self.debug_vars().await,
             "/health" => Answer::method_not_allowed(),
-            "/version" if surface == Surface::Client => Answer::method_not_allowed(),
+            "/version" if surface != Surface::Metrics => Answer::method_not_allowed(),
             _ => match find_checks(path) {
                 Some(_) if !get => Answer::method_not_allowed(),
                 Some((root, checks)) => self.run_checks(root, &checks, query).await,

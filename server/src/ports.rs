@@ -7,13 +7,17 @@
 //! would get the same port instead of a refusal.
 
 use std::convert::Infallible;
+use std::fs;
 use std::future::ready;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use holdfast_net::listen::{Incoming, Options, PlainHttp, Response, Security, serve, whole_body};
+use holdfast_net::listen::{Bound, Incoming, Options, PlainHttp, Response, Security, serve, whole_body};
 use holdfast_net::tls::Acceptor;
 use http::{HeaderName, HeaderValue, header};
 use http_body::Body;
@@ -27,8 +31,9 @@ use crate::http_peer::{Asker, PeerEndpoints};
 
 /// Why a port cannot be had, in Go's words.
 #[derive(Debug, thiserror::Error)]
-#[error("listen tcp {address}: {what}: {why}")]
+#[error("listen {network} {address}: {what}: {why}")]
 pub struct PortRefusal {
+    network: &'static str,
     address: String,
     what: &'static str,
     why: String,
@@ -37,16 +42,32 @@ pub struct PortRefusal {
 /// A bound socket that nobody is served on yet.
 #[derive(Debug)]
 pub struct Port {
-    pub address: SocketAddr,
+    /// Address with the port that the system has picked, or path.
+    pub address: String,
     /// Whether connections come without and with TLS.
     pub is_plain: bool,
     pub is_secure: bool,
-    listener: TcpListener,
+    bound: Bound,
+    _file: Option<SocketFile>,
+}
+
+/// Removed with its port.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Who has removed it has done our work.
+        fs::remove_file(&self.0).ok();
+    }
 }
 
 impl Port {
     /// Errors: the address is taken, or not ours.
     pub fn bind(url: &Url) -> Result<Port, PortRefusal> {
+        if url.scheme.is_socket_file() {
+            return Port::bind_file(url);
+        }
         let host = match url.host.parse::<IpAddr>() {
             Ok(IpAddr::V6(host)) => format!("[{host}]:{}", url.port),
             _ => format!("{}:{}", url.host, url.port),
@@ -57,7 +78,7 @@ impl Port {
                 io::ErrorKind::AddrInUse => "address already in use".to_owned(),
                 _ => error.to_string(),
             };
-            PortRefusal { address: host.clone(), what, why }
+            PortRefusal { network: "tcp", address: host.clone(), what, why }
         };
         let addresses: Vec<SocketAddr> =
             host.to_socket_addrs().map_err(|error| refusal("lookup", error))?.collect();
@@ -69,14 +90,40 @@ impl Port {
         listener.set_nonblocking(true).map_err(|error| refusal("set", error))?;
         let address = listener.local_addr().map_err(|error| refusal("name", error))?;
         let is_secure = matches!(url.scheme, Scheme::Https | Scheme::Unixs);
-        Ok(Port { address, is_plain: !is_secure, is_secure, listener })
+        let (address, bound) = (address.to_string(), Bound::Tcp(listener));
+        Ok(Port { address, is_plain: !is_secure, is_secure, bound, _file: None })
+    }
+
+    /// A socket that was left behind is removed, as etcd does; no other file is.
+    /// Source: etcd 3.7.1 client/pkg/transport/unix_listener.go.
+    fn bind_file(url: &Url) -> Result<Port, PortRefusal> {
+        let path = PathBuf::from(&url.host);
+        let is_socket = fs::symlink_metadata(&path).is_ok_and(|found| found.file_type().is_socket());
+        let removed = if is_socket { fs::remove_file(&path) } else { Ok(()) };
+        let bound = removed.and_then(|()| UnixListener::bind(&path)).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            Ok(Bound::Unix(listener))
+        });
+        let bound = bound.map_err(|error| {
+            let why = crate::logs::io_text(&error);
+            PortRefusal { network: "unix", address: url.host.clone(), what: "bind", why }
+        })?;
+        let is_secure = url.scheme == Scheme::Unixs;
+        let (address, _file) = (url.host.clone(), Some(SocketFile(path)));
+        Ok(Port { address, is_plain: !is_secure, is_secure, bound, _file })
     }
 
     /// Binds all; URLs that differ by their scheme alone share a port, which serves both.
     pub fn bind_all(urls: &[Url]) -> Result<Vec<Port>, PortRefusal> {
         let mut ports: Vec<(&Url, Port)> = Vec::new();
         for url in urls {
-            let is_same = |other: &Url| (&other.host, other.port) == (&url.host, url.port) && url.port > 0;
+            let is_same = |other: &Url| {
+                let is_file = url.scheme.is_socket_file();
+                let is_one = is_file || url.port > 0;
+                is_one
+                    && is_file == other.scheme.is_socket_file()
+                    && (&other.host, other.port) == (&url.host, url.port)
+            };
             match ports.iter_mut().find(|(other, _)| is_same(other)) {
                 Some((_, port)) => (port.is_plain, port.is_secure) = (true, true),
                 None => ports.push((url, Port::bind(url)?)),
@@ -86,9 +133,9 @@ impl Port {
     }
 
     /// The socket itself.
-    pub fn into_listener(self, acceptor: Option<&Arc<Acceptor>>) -> (TcpListener, Security) {
+    pub fn into_bound(self, acceptor: Option<&Arc<Acceptor>>) -> (Bound, Security) {
         let security = self.security(acceptor);
-        (self.listener, security)
+        (self.bound, security)
     }
 
     /// `acceptor`: what takes connections below TLS on ports of this kind.
@@ -102,8 +149,8 @@ impl Port {
     }
 
     /// The same socket once more.
-    fn share(&self, acceptor: Option<&Arc<Acceptor>>) -> io::Result<(TcpListener, Security)> {
-        Ok((self.listener.try_clone()?, self.security(acceptor)))
+    fn share(&self, acceptor: Option<&Arc<Acceptor>>) -> io::Result<(Bound, Security)> {
+        Ok((self.bound.try_clone()?, self.security(acceptor)))
     }
 }
 
@@ -136,7 +183,7 @@ where
     let Terms { options, acceptor, threads } = terms;
     let (options, acceptor) = (*options, acceptor.as_ref());
     for number in 0..*threads {
-        let listeners: Vec<(TcpListener, Security)> =
+        let listeners: Vec<(Bound, Security)> =
             ports.iter().map(|port| port.share(acceptor)).collect::<io::Result<_>>()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (edge, closed) = (edge.clone(), closed.clone());
@@ -144,9 +191,8 @@ where
         std::thread::Builder::new().name(format!("grpc-{number}")).spawn(move || {
             runtime.block_on(async {
                 let mut serving = tokio::task::JoinSet::new();
-                for (listener, security) in listeners {
-                    let listener =
-                        tokio::net::TcpListener::from_std(listener).expect("bound and non-blocking");
+                for (bound, security) in listeners {
+                    let listener = bound.open().expect("not blocking");
                     let closing = until_true(closed.clone());
                     serving.spawn(serve(listener, security, edge.clone(), options, closing));
                 }
@@ -182,6 +228,11 @@ pub fn plain_http(endpoints: Endpoints, surface: Surface) -> PlainHttp {
             response(endpoints.answer(surface, method, uri.path(), query).await)
         })
     })
+}
+
+/// The plain HTTP side of a port of gRPC alone; grpc-go's answer.
+pub fn no_plain_http() -> PlainHttp {
+    Arc::new(|_| Box::pin(ready(response(Answer::error(415, "invalid gRPC request content-type")))))
 }
 
 /// The plain HTTP side of a peer port.
@@ -223,15 +274,34 @@ mod tests {
     #[test]
     fn taken_port_is_refused_in_gos_words() {
         let first = Port::bind(&Url::parse("http://127.0.0.1:0").expect("a URL")).expect("any port");
-        let url = format!("http://127.0.0.1:{}", first.address.port());
+        let url = format!("http://{}", first.address);
         let refusal = Port::bind(&Url::parse(&url).expect("a URL")).expect_err("it is taken");
         let expected = format!("listen tcp {}: bind: address already in use", first.address);
         assert_eq!(refusal.to_string(), expected);
     }
 
     #[test]
+    fn socket_files_come_and_go_with_their_port() {
+        let scratch = tempfile::tempdir().expect("a temporary directory");
+        let path = scratch.path().join("socket");
+        let url = Url::parse(&format!("unix://{}", path.display())).expect("a URL");
+        drop(UnixListener::bind(&path).expect("a writable directory"));
+        let port = Port::bind(&url).expect("the socket that was left behind is removed");
+        assert!(port.is_plain && path.exists());
+        drop(port);
+        assert!(!path.exists());
+        fs::write(&path, "precious").expect("a writable directory");
+        let refusal = Port::bind(&url).expect_err("it is no socket");
+        assert_eq!(
+            refusal.to_string(),
+            format!("listen unix {}: bind: address already in use", path.display())
+        );
+        assert_eq!(fs::read(&path).expect("it is there"), b"precious");
+    }
+
+    #[test]
     fn host_name_is_looked_up_ipv4_first() {
         let port = Port::bind(&Url::parse("http://localhost:0").expect("a URL")).expect("any port");
-        assert!(port.address.is_ipv4(), "{}", port.address);
+        assert!(port.address.starts_with("127.0.0.1:"), "{}", port.address);
     }
 }

@@ -41,7 +41,8 @@ impl Secured {
         let Security { client, peer, client_auto, peer_auto, self_signed_years } = &config.security;
         let own = |tls: &Settings, name: &str, urls: &[Url]| -> Result<Settings, String> {
             let directory = config.data_dir.join("fixtures").join(name);
-            let hosts: Vec<String> = urls.iter().map(|url| url.host.clone()).collect();
+            let hosts = urls.iter().filter(|url| !url.scheme.is_socket_file());
+            let hosts: Vec<String> = hosts.map(|url| url.host.clone()).collect();
             let (cert_file, key_file) = self_signed::make(&directory, &hosts, *self_signed_years)?;
             let text = |path: &Path| path.to_string_lossy().into_owned();
             Ok(Settings {
@@ -55,7 +56,8 @@ impl Secured {
             })
         };
         if *client_auto {
-            self.set_client(config, &own(client, "client", &config.listen_client_urls)?)?;
+            let urls = [&config.listen_client_urls[..], &config.listen_client_http_urls].concat();
+            self.set_client(config, &own(client, "client", &urls)?)?;
         }
         if *peer_auto {
             self.set_peer(config, &own(peer, "peer", &config.listen_peer_urls)?)?;
@@ -64,7 +66,8 @@ impl Secured {
     }
 
     fn set_client(&mut self, config: &ServerConfig, tls: &Settings) -> Result<(), String> {
-        self.clients = acceptor(tls, Door::Clients, &config.listen_client_urls)?;
+        let urls = [&config.listen_client_urls[..], &config.listen_client_http_urls].concat();
+        self.clients = acceptor(tls, Door::Clients, &urls)?;
         self.metrics = acceptor(tls, Door::Metrics, &config.listen_metrics_urls)?;
         if self.clients.is_some() {
             info!("tls-info" = %tls, "cipher-suites" = ?tls.cipher_suites, "starting with client TLS");

@@ -22,7 +22,7 @@ use holdfast_server::door::PeerDoor;
 use holdfast_server::grpc_count::CountCalls;
 use holdfast_server::http::{Endpoints, Surface, Versions};
 use holdfast_server::logs;
-use holdfast_server::ports::{Port, Terms, plain_http, serve_all, thread_count};
+use holdfast_server::ports::{Port, Terms, no_plain_http, plain_http, serve_all, thread_count};
 use holdfast_server::run::{Host, Member, request_timeout, start};
 use holdfast_server::secure::Secured;
 use holdfast_server::supervisor::{Ending, Signals, notify_ready};
@@ -69,6 +69,7 @@ async fn serve(config: &ServerConfig) -> Result<Ending, String> {
     // Files that were named are read before the directory is touched; certificates of our own lie in it.
     let mut secured = Secured::read(config)?;
     let client_ports = bind_all(&config.listen_client_urls)?;
+    let http_ports = bind_all(&config.listen_client_http_urls)?;
     let peer_ports = bind_all(&config.listen_peer_urls)?;
     let metrics_ports = bind_all(&config.listen_metrics_urls)?;
     // Holds the lock until the process ends.
@@ -76,17 +77,12 @@ async fn serve(config: &ServerConfig) -> Result<Ending, String> {
     secured.make_own(config)?;
     let disk = open_disk(config, &directory)?;
     for port in &peer_ports {
-        info!(address = port.address.to_string(), "serving peer traffic");
+        info!(address = port.address.clone(), "serving peer traffic");
     }
-    let listeners = peer_ports.into_iter().map(|port| port.into_listener(secured.peers.as_ref())).collect();
+    let listeners = peer_ports.into_iter().map(|port| port.into_bound(secured.peers.as_ref())).collect();
     let door = PeerDoor { listeners, way: secured.way.clone() };
-    let host = Host {
-        disk,
-        clock: HostClock::system(),
-        door,
-        layout: LayoutConfig::default(),
-        seed: rand::random(),
-    };
+    let (clock, layout, seed) = (HostClock::system(), LayoutConfig::default(), rand::random());
+    let host = Host { disk, clock, door, layout, seed };
     let started = tokio::select! {
         biased;
         ending = signals.next() => return Ok(ending),
@@ -115,8 +111,10 @@ async fn serve(config: &ServerConfig) -> Result<Ending, String> {
             }
         }
     }
-    serving.extend(serve_ports(config, &member, &client_ports, (Surface::Client, secured.clients), &stop)?);
-    announce(&client_ports);
+    let below = secured.clients.clone();
+    serving.extend(serve_ports(config, &member, &client_ports, (Surface::Client, below), &stop)?);
+    serving.extend(serve_ports(config, &member, &http_ports, (Surface::ClientHttp, secured.clients), &stop)?);
+    tell_served(&client_ports, &http_ports);
     notify_ready();
     let ending = tokio::select! {
         biased;
@@ -132,11 +130,13 @@ async fn serve(config: &ServerConfig) -> Result<Ending, String> {
     Ok(ending)
 }
 
-fn announce(client_ports: &[Port]) {
-    for port in client_ports {
-        let address = port.address.to_string();
+/// What each port serves, for the operator.
+fn tell_served(client_ports: &[Port], http_ports: &[Port]) {
+    let traffic = if http_ports.is_empty() { "grpc+http" } else { "grpc" };
+    let each = client_ports.iter().map(|port| (port, traffic));
+    for (port, traffic) in each.chain(http_ports.iter().map(|port| (port, "http"))) {
+        let address = port.address.clone();
         info!(address, "ready to serve client requests");
-        let traffic = "grpc+http";
         if port.is_plain {
             warn!(traffic, address, "serving client traffic insecurely; this is strongly discouraged!");
         }
@@ -202,10 +202,14 @@ fn bind_all(urls: &[Url]) -> Result<Vec<Port>, String> {
 }
 
 /// Plain HTTP of a client port passes the gateway first.
-fn with_gateway<S>(config: &ServerConfig, services: S) -> Gateway<S> {
+fn with_gateway<S>(
+    config: &ServerConfig,
+    services: S,
+    make: fn(S, Access, bool, usize) -> Gateway<S>,
+) -> Gateway<S> {
     let access = Access { origins: config.cors.clone(), hosts: config.host_whitelist.clone() };
     let request_bytes_max = usize::try_from(config.max_request_bytes).unwrap_or(usize::MAX);
-    Gateway::new(services, access, config.enable_grpc_gateway, request_bytes_max)
+    make(services, access, config.enable_grpc_gateway, request_bytes_max)
 }
 
 /// Starts serving ports of one kind.
@@ -226,7 +230,11 @@ fn serve_ports(
         ..Options::default()
     };
     let (edge, threads) = match surface {
-        Surface::Client => (Edge::new(&member.gate, plain), thread_count()),
+        Surface::Client if config.listen_client_http_urls.is_empty() => {
+            (Edge::new(&member.gate, plain), thread_count())
+        }
+        Surface::Client => (Edge::new(&member.gate, no_plain_http()), thread_count()),
+        Surface::ClientHttp => (Edge::new(&member.gate, plain), 1),
         Surface::Metrics => (Edge::plain_only(plain), 1),
     };
     let edge = CountCalls::new(&member.metrics.grpc).layer(edge);
@@ -234,8 +242,13 @@ fn serve_ports(
     let terms = Terms { options, acceptor, threads };
     let closed = stop.subscribe();
     let served = match surface {
-        Surface::Client => serve_all(ports, &with_gateway(config, edge), &terms, &closed),
-        Surface::Metrics => serve_all(ports, &edge, &terms, &closed),
+        Surface::Client if config.listen_client_http_urls.is_empty() => {
+            serve_all(ports, &with_gateway(config, edge, Gateway::new), &terms, &closed)
+        }
+        Surface::ClientHttp => {
+            serve_all(ports, &with_gateway(config, edge, Gateway::plain_only), &terms, &closed)
+        }
+        Surface::Client | Surface::Metrics => serve_all(ports, &edge, &terms, &closed),
     };
     served.map_err(|error| format!("cannot start a thread: {error}"))
 }

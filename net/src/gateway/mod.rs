@@ -57,13 +57,22 @@ struct Settings {
     methods: HashMap<&'static str, Method>,
     access: Access,
     request_bytes_max: usize,
+    serves_grpc: bool,
 }
 
 impl<S> Gateway<S> {
     /// `request_bytes_max` bounds the message that a body stands for.
     pub fn new(services: S, access: Access, is_enabled: bool, request_bytes_max: usize) -> Gateway<S> {
         let methods = if is_enabled { methods() } else { HashMap::new() };
-        Gateway { services, settings: Arc::new(Settings { methods, access, request_bytes_max }) }
+        let settings = Settings { methods, access, request_bytes_max, serves_grpc: true };
+        Gateway { services, settings: Arc::new(settings) }
+    }
+
+    /// Of a port of plain HTTP alone: the services are there for the gateway, and not for gRPC.
+    pub fn plain_only(services: S, access: Access, is_enabled: bool, request_bytes_max: usize) -> Gateway<S> {
+        let mut gateway = Gateway::new(services, access, is_enabled, request_bytes_max);
+        Arc::get_mut(&mut gateway.settings).expect("not shared yet").serves_grpc = false;
+        gateway
     }
 }
 
@@ -84,7 +93,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<Incoming>) -> Self::Future {
-        if is_grpc(&request) {
+        if is_grpc(&request) && self.settings.serves_grpc {
             let passed: fn(http::Response<B>) -> Response<B> = |response| response.map(Either::Left);
             return future::Either::Left(self.services.call(request).map_ok(passed));
         }
@@ -108,6 +117,8 @@ where
         let cors = self.settings.access.cors_headers(request.headers());
         let mut response = if request.method() == Verb::OPTIONS {
             http::Response::new(Either::Right(Body::empty()))
+        } else if is_grpc(&request) {
+            plain_refusal(StatusCode::NOT_FOUND, "404 page not found").map(Either::Right)
         } else if format!("{}/", request.uri().path()) == PREFIX && !self.settings.methods.is_empty() {
             redirected(PREFIX).map(Either::Right)
         } else if let Some(path) = self.path_of(request.uri().path()) {

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::Status;
 use tonic::codegen::Service;
 
 use super::edge::{PlainHttp, Response, is_grpc, split_path};
+use super::listener::Listener;
 use super::socket::{Options, Security, serve};
 use crate::peer::{PeerService, RECEIVE_BYTES_MAX, Way};
 use crate::proto::holdfast::peer_server::PeerServer;
@@ -27,7 +27,7 @@ const PROBE_BYTES_MAX: u64 = 16 << 10;
 
 /// Serves peer ports until `closed` is true.
 pub async fn serve_peers(
-    listeners: Vec<(TcpListener, Security)>,
+    listeners: Vec<(Listener, Security)>,
     service: PeerService,
     plain: PlainHttp,
     closed: watch::Receiver<bool>,

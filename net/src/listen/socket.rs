@@ -1,7 +1,6 @@
-//! TCP: one task a connection, HTTP/1.1 and HTTP/2 on the same port, below TLS or not, an orderly end.
+//! Sockets: one task a connection, HTTP/1.1 and HTTP/2 on the same port, below TLS or not, an orderly end.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +9,13 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tonic::codegen::Service;
 
-use crate::tls::{Acceptor, Stream};
+use super::listener::Listener;
+use crate::tls::{Acceptor, Remote, Socket, Stream};
 
 /// Receive window of one HTTP/2 stream, and of all streams of a connection.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -66,7 +65,7 @@ pub enum Security {
 
 impl Security {
     /// `None`: refused, or gone.
-    async fn open(self, socket: TcpStream, remote: SocketAddr) -> Option<Opened> {
+    async fn open(self, socket: Socket, remote: Remote) -> Option<Opened> {
         let plain = |socket| Some(Opened { stream: Stream::Plain(socket), user: None });
         let acceptor = match self {
             Security::Plain => return plain(socket),
@@ -95,7 +94,7 @@ pub(super) struct CertifiedUser(pub(super) Arc<str>);
 /// Serves a port until `closed`; then takes no connection and no call any more, lets those in flight
 /// finish, and cuts what is left after `Options::grace`.
 pub async fn serve<S, B>(
-    listener: TcpListener,
+    listener: Listener,
     security: Security,
     edge: S,
     options: Options,
@@ -118,8 +117,6 @@ pub async fn serve<S, B>(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((socket, remote)) => {
-                    // A socket that refuses is about to fail anyway.
-                    socket.set_nodelay(true).ok();
                     let opening = security.clone().open(socket, remote);
                     let (edge, builder) = (edge.clone(), builder.clone());
                     connections.spawn(connection(opening, edge, builder, draining.subscribe()));

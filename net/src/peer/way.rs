@@ -23,7 +23,7 @@ mod real {
     use tonic::transport::Endpoint;
 
     use super::{Channel, reason};
-    use crate::tls::{Connector, Stream};
+    use crate::tls::{Connector, Socket, Stream};
 
     /// How a member reaches others; clones share it.
     #[derive(Clone, Debug, Default)]
@@ -61,6 +61,7 @@ mod real {
             };
             let socket = TcpStream::connect(address).await?;
             socket.set_nodelay(true)?;
+            let socket = Socket::Tcp(socket);
             let Some(connector) = connector else { return Ok(Stream::Plain(socket)) };
             let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
             let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);

@@ -1,12 +1,10 @@
 //! Taking connections: the handshake, what is checked behind it, and a line for each that is refused.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -17,6 +15,7 @@ use super::origin::check_origin;
 use super::reload::Reloaded;
 use super::rustls::ServerConfig;
 use super::settings::{Settings, quoted};
+use super::stream::{Remote, Socket};
 use super::verify::cause;
 use super::{config, rustls};
 
@@ -60,7 +59,7 @@ struct Refused {
     /// It ended before it began, which looks at a port do: not worth a warning.
     is_end: bool,
     /// On which the other end has still to read why.
-    socket: Option<TcpStream>,
+    socket: Option<Socket>,
 }
 
 impl Acceptor {
@@ -81,7 +80,7 @@ impl Acceptor {
     /// The common name that the other end's certificate proves, where it counts as the user's.
     /// Source: etcd 3.7.1 server/auth/store.go (AuthInfoFromTLS), etcdserver/v3_server.go (AuthInfoFromCtx): only
     /// with `--client-cert-auth`.
-    pub fn user(&self, stream: &TlsStream<TcpStream>) -> Option<String> {
+    pub fn user(&self, stream: &TlsStream<Socket>) -> Option<String> {
         if !self.settings.client_cert_auth {
             return None;
         }
@@ -90,17 +89,16 @@ impl Acceptor {
     }
 
     /// Whether a new connection begins as TLS. Errors: it ended, or began with nothing for long.
-    pub async fn is_tls(socket: &TcpStream) -> io::Result<bool> {
-        let mut first = [0];
-        match timeout(HANDSHAKE_WITHIN, socket.peek(&mut first)).await {
-            Ok(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(peeked) => peeked.map(|_| first[0] == HANDSHAKE),
+    pub async fn is_tls(socket: &Socket) -> io::Result<bool> {
+        match timeout(HANDSHAKE_WITHIN, socket.first()).await {
+            Ok(Ok(None)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(first) => first.map(|first| first == Some(HANDSHAKE)),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 
     /// A connection that may be served; one that is refused leaves a line in the log.
-    pub async fn accept(&self, socket: TcpStream, remote: SocketAddr) -> Option<TlsStream<TcpStream>> {
+    pub async fn accept(&self, socket: Socket, remote: Remote) -> Option<TlsStream<Socket>> {
         let accepted = match timeout(HANDSHAKE_WITHIN, self.shake_hands(socket, remote)).await {
             Ok(accepted) => accepted,
             Err(_) => Err(Refused::new("", "tls: the handshake took too long".to_owned())),
@@ -117,11 +115,7 @@ impl Acceptor {
         }
     }
 
-    async fn shake_hands(
-        &self,
-        socket: TcpStream,
-        remote: SocketAddr,
-    ) -> Result<TlsStream<TcpStream>, Refused> {
+    async fn shake_hands(&self, socket: Socket, remote: Remote) -> Result<TlsStream<Socket>, Refused> {
         let is_tls = Acceptor::is_tls(&socket).await.map_err(|error| Refused::by("", &error))?;
         if !is_tls {
             let mut socket = socket;
@@ -153,19 +147,16 @@ impl Acceptor {
     }
 
     /// What etcd checks once the handshake is over.
-    async fn check_behind(
-        &self,
-        stream: &TlsStream<TcpStream>,
-        remote: SocketAddr,
-    ) -> Result<(), (Names, String)> {
+    async fn check_behind(&self, stream: &TlsStream<Socket>, remote: Remote) -> Result<(), (Names, String)> {
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let Some(certificate) = shown else { return Ok(()) };
+        let Some(ip) = remote.ip() else { return Ok(()) };
         if self.door == Door::Clients || self.settings.skip_client_san_verification {
             return Ok(());
         }
         let names = Names::of(certificate)
             .ok_or_else(|| (Names::default(), "tls: names in the certificate cannot be read".to_owned()))?;
-        let (checked, ip) = (names.clone(), remote.ip().to_canonical());
+        let checked = names.clone();
         let looked_up = tokio::task::spawn_blocking(move || check_origin(&checked, ip)).await;
         match looked_up {
             Ok(Ok(())) => Ok(()),
@@ -175,7 +166,7 @@ impl Acceptor {
     }
 
     /// Source: etcd 3.7.1 server/embed/config_logging.go (logTLSHandshakeFailureFunc).
-    fn tell(&self, remote: SocketAddr, refused: &Refused) {
+    fn tell(&self, remote: Remote, refused: &Refused) {
         let Refused { server_name, names, why, is_end, .. } = refused;
         let remote = remote.to_string();
         let message = match self.door {
@@ -216,7 +207,7 @@ impl Refused {
 
 /// Ends a connection, and gives the other end a moment to read the last word: closing a socket with unread bytes
 /// resets it, and what was said is lost.
-async fn linger(mut socket: TcpStream) {
+async fn linger(mut socket: Socket) {
     let read = async {
         socket.shutdown().await?;
         tokio::io::copy(&mut socket, &mut tokio::io::sink()).await

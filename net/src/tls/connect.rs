@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -12,6 +11,7 @@ use super::reload::Reloaded;
 use super::rustls::ClientConfig;
 use super::rustls::pki_types::ServerName;
 use super::settings::Settings;
+use super::stream::Socket;
 use super::verify::cause;
 
 /// Makes connections with what `Settings` say of our certificate and of whom to trust.
@@ -48,8 +48,8 @@ impl Connector {
         &self,
         host: &str,
         protocols: &[&[u8]],
-        socket: TcpStream,
-    ) -> io::Result<TlsStream<TcpStream>> {
+        socket: Socket,
+    ) -> io::Result<TlsStream<Socket>> {
         let config = self.config().map_err(io::Error::other)?;
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let alpn = protocols.iter().map(|protocol| protocol.to_vec()).collect();

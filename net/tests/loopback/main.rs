@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use holdfast_net::gate::Gate;
-use holdfast_net::listen::{Edge, Options, PlainHttp, Security, serve, whole_body};
+use holdfast_net::listen::{Edge, Listener, Options, PlainHttp, Security, serve, whole_body};
 use holdfast_net::proto::etcdserverpb as pb;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -44,9 +44,10 @@ impl Port {
         let address = listener.local_addr().expect("a bound socket");
         let (close, closed) = oneshot::channel();
         let edge = Edge::new(&gate, plain);
-        let served = tokio::spawn(serve(listener, Security::Plain, edge, Options::default(), async {
-            closed.await.ok();
-        }));
+        let served =
+            tokio::spawn(serve(Listener::Tcp(listener), Security::Plain, edge, Options::default(), async {
+                closed.await.ok();
+            }));
         Port { address, gate, seen, toy, close, served }
     }
 

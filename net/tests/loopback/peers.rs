@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_core::base::{ClusterId, LogIndex, MemberId};
 use holdfast_core::peer::{PeerMessage, Proposal, SnapshotPiece};
-use holdfast_net::listen::{PlainHttp, Security, serve_peers, whole_body};
+use holdfast_net::listen::{Listener, PlainHttp, Security, serve_peers, whole_body};
 use holdfast_net::peer::{
     Dial, Lane, Meters, Outbox, PeerEvent, PeerIdentity, PeerNote, PeerService, Posted, REMOVED, Roster,
     Shared, Way, ask_members, dial,
@@ -60,7 +60,16 @@ impl Peer {
         let plain: PlainHttp =
             Arc::new(|_| Box::pin(async { http::Response::new(whole_body(Bytes::from_static(b"plain"))) }));
         let service = PeerService::new(self.shared.clone());
-        (url, tokio::spawn(serve_peers(vec![(listener, Security::Plain)], service, plain, closed)), close)
+        (
+            url,
+            tokio::spawn(serve_peers(
+                vec![(Listener::Tcp(listener), Security::Plain)],
+                service,
+                plain,
+                closed,
+            )),
+            close,
+        )
     }
 
     /// Dials another member.

@@ -62,6 +62,7 @@ pub fn resolve(
         initial_cluster_state: cluster_state(settings),
         initial_advertise_peer_urls: urls.peer,
         advertise_client_urls: urls.client,
+        listen_client_http_urls: settings.urls("listen-client-http-urls"),
         listen_client_urls: settings.urls("listen-client-urls"),
         listen_peer_urls: settings.urls("listen-peer-urls"),
         listen_metrics_urls: settings.urls("listen-metrics-urls"),
@@ -87,11 +88,7 @@ pub fn resolve(
         grpc_keepalive_min_time: duration(settings, "grpc-keepalive-min-time")?,
         grpc_keepalive_interval: duration(settings, "grpc-keepalive-interval")?,
         grpc_keepalive_timeout: duration(settings, "grpc-keepalive-timeout")?,
-        watch_progress_notify_interval: nonzero(
-            settings,
-            "watch-progress-notify-interval",
-            PROGRESS_NOTIFY_DEFAULT,
-        )?,
+        watch_progress_notify_interval: progress_notify_interval(settings)?,
         warning_apply_duration: duration(settings, "warning-apply-duration")?,
         warning_unary_request_duration: nonzero(
             settings,
@@ -106,6 +103,10 @@ pub fn resolve(
         warnings,
         notes,
     })
+}
+
+fn progress_notify_interval(settings: &Settings) -> Result<Duration, String> {
+    nonzero(settings, "watch-progress-notify-interval", PROGRESS_NOTIFY_DEFAULT)
 }
 
 fn cluster_state(settings: &Settings) -> ClusterState {
@@ -161,13 +162,21 @@ fn check_logs(settings: &Settings) -> Result<LogSettings, String> {
 }
 
 fn check_urls(settings: &Settings) -> Result<(), String> {
-    for name in ["listen-peer-urls", "listen-client-urls", "listen-metrics-urls"] {
+    for name in ["listen-peer-urls", "listen-client-urls", "listen-client-http-urls", "listen-metrics-urls"] {
         for url in settings.urls(name) {
             check_transport(name, &url)?;
-            if url.host != "localhost" && url.host.parse::<IpAddr>().is_err() {
+            if !url.scheme.is_socket_file() && url.host != "localhost" && url.host.parse::<IpAddr>().is_err()
+            {
                 return Err(format!("expected IP in URL for binding ({url})"));
             }
         }
+    }
+    let grpc = settings.urls("listen-client-urls");
+    let is_grpc = |url: &&Url| grpc.iter().any(|grpc| (&grpc.host, grpc.port) == (&url.host, url.port));
+    if let Some(url) = settings.urls("listen-client-http-urls").iter().find(is_grpc) {
+        return Err(format!(
+            "cannot bind both --listen-client-urls and --listen-client-http-urls on the same url {url}"
+        ));
     }
     for (name, form) in [
         ("initial-advertise-peer-urls", "must be \"host:port\""),
@@ -177,7 +186,7 @@ fn check_urls(settings: &Settings) -> Result<(), String> {
         ),
     ] {
         let urls = settings.urls(name);
-        if let Some(url) = urls.iter().find(|url| url.host.is_empty()) {
+        if let Some(url) = urls.iter().find(|url| url.host.is_empty() && !url.scheme.is_socket_file()) {
             return Err(format!("--{name} {:?} {form} (unexpected empty host ({url}))", join(&urls)));
         }
         urls.iter().try_for_each(|url| check_transport(name, url))?;
@@ -188,7 +197,10 @@ fn check_urls(settings: &Settings) -> Result<(), String> {
 fn check_transport(name: &str, url: &Url) -> Result<(), String> {
     match url.scheme {
         Scheme::Http | Scheme::Https => Ok(()),
-        Scheme::Unix | Scheme::Unixs => Err(format!("--{name} {url}: unix sockets are not supported yet")),
+        Scheme::Unix | Scheme::Unixs if name.contains("peer") => {
+            Err(format!("--{name} {url}: members do not talk over unix sockets"))
+        }
+        Scheme::Unix | Scheme::Unixs => Ok(()),
     }
 }
 

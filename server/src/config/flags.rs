@@ -68,7 +68,7 @@ pub const FLAGS: &[Flag] = flags! {
             "URLs to listen on for other members."
         "listen-client-urls" Urls, "http://localhost:2379", Built;
             "URLs to listen on for clients: gRPC, and HTTP unless --listen-client-http-urls is given."
-        "listen-client-http-urls" Urls, "", NotYet;
+        "listen-client-http-urls" Urls, "", Built;
             "URLs to listen on for plain HTTP clients, which then leave the client URLs to gRPC alone."
         "max-snapshots" Uint, "5", Deprecated("--max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8.");
             "Snapshot files that etcd keeps."

@@ -103,7 +103,8 @@ impl Security {
     /// Ports of TLS need a certificate; those without have no use for one.
     fn check_ports(&self, settings: &Settings, warnings: &mut Vec<String>) -> Result<(), String> {
         let Security { client, peer, .. } = self;
-        let clients = settings.urls("listen-client-urls");
+        let mut clients = settings.urls("listen-client-urls");
+        clients.extend(settings.urls("listen-client-http-urls"));
         let metrics = settings.urls("listen-metrics-urls");
         let peers = settings.urls("listen-peer-urls");
         let has_certificate = client.has_certificate() || self.client_auto;

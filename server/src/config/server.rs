@@ -32,11 +32,13 @@ pub struct ServerConfig {
     pub initial_advertise_peer_urls: Vec<Url>,
     /// `--advertise-client-urls`, sorted.
     pub advertise_client_urls: Vec<Url>,
-    /// `--listen-client-urls`: http or https.
+    /// `--listen-client-urls`: of all schemes.
     pub listen_client_urls: Vec<Url>,
+    /// `--listen-client-http-urls`: the same; with any, gRPC alone is served on `listen_client_urls`.
+    pub listen_client_http_urls: Vec<Url>,
     /// `--listen-peer-urls`: http or https.
     pub listen_peer_urls: Vec<Url>,
-    /// `--listen-metrics-urls`: http or https; empty unless given.
+    /// `--listen-metrics-urls`: of all schemes; empty unless given.
     pub listen_metrics_urls: Vec<Url>,
     /// All flags of TLS.
     pub security: Security,

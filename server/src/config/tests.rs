@@ -291,8 +291,12 @@ fn settings_that_cannot_work_exit_with_1() {
             "cannot listen on TLS for 127.0.0.1:1: KeyFile and CertFile are not presented",
         ),
         (
-            vec!["--advertise-client-urls=unix:///tmp/x"],
-            "--advertise-client-urls unix:///tmp/x: unix sockets are not supported yet",
+            vec!["--listen-peer-urls=unix:///tmp/x"],
+            "--listen-peer-urls unix:///tmp/x: members do not talk over unix sockets",
+        ),
+        (
+            vec!["--listen-client-http-urls=http://localhost:2379"],
+            "cannot bind both --listen-client-urls and --listen-client-http-urls on the same url http://localhost:2379",
         ),
         (
             vec!["--initial-advertise-peer-urls=http://:1"],
