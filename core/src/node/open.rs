@@ -17,7 +17,7 @@ use crate::command::CommandHeader;
 use crate::conf::{ConfChangeKind, ConfCommand, conf_state};
 use crate::lease::Deadlines;
 use crate::members::Bootstrap;
-use crate::raft::{Consensus, LogStart, Outcome, RaftBoot, RaftConfig};
+use crate::raft::{BOOTSTRAP_TERM, Consensus, LogStart, Outcome, RaftBoot, RaftConfig};
 use crate::read::Reads;
 use crate::recover::Found;
 use crate::state::State;
@@ -226,13 +226,13 @@ fn fresh(start: &Start, writer: FrameWriter, life: u64) -> Result<(State, RaftBo
         .zip(members)
         .map(|(index, member)| wal::Entry {
             index: LogIndex(index),
-            term: Term(1),
+            term: BOOTSTRAP_TERM,
             kind: wal::EntryKind::Conf,
             data: ConfCommand::bootstrap(member).encode(),
         })
         .collect();
     let commit = LogIndex(entries.len() as u64);
-    let term = if entries.is_empty() { Term(0) } else { Term(1) };
+    let term = if entries.is_empty() { Term(0) } else { BOOTSTRAP_TERM };
     let hard = wal::HardState { term, vote: MemberId(0), commit };
     let truncated = (LogIndex(0), Term(0));
     let conf = ConfState::default();

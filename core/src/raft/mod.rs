@@ -43,6 +43,9 @@ const COMMITTED_WAITING_MAX: usize = 8192;
 /// Bytes of committed entries that one Ready hands out; the rest follows in the next.
 const COMMITTED_BYTES_IN_A_READY_MAX: u64 = 8 << 20;
 
+/// Term of the entries that a new cluster begins with; elections begin with the next one.
+pub const BOOTSTRAP_TERM: Term = Term(1);
+
 /// Timing and identity of the local raft.
 #[derive(Clone, Debug)]
 pub struct RaftConfig {
@@ -216,6 +219,9 @@ impl Consensus {
             return;
         }
         if self.is_sole_voter() && !self.is_leader() {
+            if self.knows_half_a_beginning() {
+                return;
+            }
             // A sole voter that campaigns over an undurable tail would count entries it may lose.
             if self.is_settled() && !self.raw.has_ready() {
                 // Nobody else can be elected: no need to wait for the election timeout.
@@ -226,6 +232,14 @@ impl Consensus {
             self.attempt += 1;
         }
         self.redraw_election_timeout();
+    }
+
+    /// Whether others lead in a cluster of whose beginning this member may have a part alone: it is sent the log from the
+    /// first entry on, since it lost its disk before the cluster knew it, and is the only voter of what it has so far.
+    fn knows_half_a_beginning(&self) -> bool {
+        let raft = &self.raw.raft;
+        let is_of_others = raft.term > BOOTSTRAP_TERM.0 && raft.vote != raft.id;
+        is_of_others && raft.raft_log.last_term() <= BOOTSTRAP_TERM.0
     }
 
     /// A member's raft speaks. Errors: what it says cannot be taken.

@@ -83,7 +83,9 @@ impl From<&History> for ClientHistory {
     /// Forgets the log, the digests and all else that no client sees.
     fn from(history: &History) -> ClientHistory {
         let history::Terms { drift, ttl_min_s, txn_ops_max, has_quota, .. } = history.terms;
-        let calls = history.ops.iter().map(|op| Call {
+        // Who raised an alarm no client sees, so none can be said to be gone.
+        let seen_from_outside = |op: &&history::Op| !matches!(op.request, Request::AlarmSet { .. });
+        let calls = history.ops.iter().filter(seen_from_outside).map(|op| Call {
             client: op.client,
             place: op.life,
             request: op.request.clone(),

@@ -231,7 +231,8 @@ pub fn check(
                     && span.clone().any(|place| accounts(place).is_on)
                     && (is_signed
                         || is_known_since(model, span.clone(), entry)
-                        || is_of_another(history, truth, op, *own, *place))
+                        || is_of_another(history, truth, op, *own, *place)
+                        || is_anothers(history, truth, own_floors, op, *place))
             }
         };
         checked.judged += u64::from(accounts(place - 1).is_on);
@@ -268,6 +269,18 @@ fn is_of_another(history: &History, truth: &Truth, op: &Op, own_floor: usize, pl
             && status(other) == status(place)
             && asks_for(history, truth, op, entry)
             && is_known_since(&truth.model, own_floor..=other - 1, entry)
+    })
+}
+
+/// Whether somebody else who asked the same life for the same can have proposed the entry: of two requests that look
+/// alike in the log, and one of which nobody answered, either may be in it.
+fn is_anothers(history: &History, truth: &Truth, own_floors: &[usize], op: &Op, place: usize) -> bool {
+    let entry = &history.log[place - 1];
+    history.ops.iter().zip(own_floors).any(|(other, own)| {
+        other.life == op.life
+            && !std::ptr::eq(other, op)
+            && asks_for(history, truth, other, entry)
+            && is_known_since(&truth.model, (*own).min(place - 1)..=place - 1, entry)
     })
 }
 

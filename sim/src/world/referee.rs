@@ -49,6 +49,9 @@ pub struct Seat {
     /// What it had applied before its last turn, and whether it led.
     pub applied_before: u64,
     pub led: bool,
+    /// What it had applied when last nothing of its log waited for the disk: what comes to disk next was proposed
+    /// with at least that.
+    pub applied_when_written: u64,
     /// Snapshots taken over in this life.
     pub snapshots: u64,
 }
@@ -107,7 +110,8 @@ impl Referee {
 
     /// A life begins with State at an entry.
     pub fn begin_life(&mut self, m: usize, applied: u64) {
-        self.seats[m] = Seat { applied, applied_before: applied, ..Seat::default() };
+        self.seats[m] =
+            Seat { applied, applied_before: applied, applied_when_written: applied, ..Seat::default() };
     }
 
     pub fn end_life(&mut self, m: usize) {
@@ -215,6 +219,7 @@ impl World {
     pub(super) fn observe(&mut self, m: usize) {
         let process = self.machines[m].process.as_ref().expect("it took a turn");
         let gauges = process.node.gauges();
+        let is_written = gauges.last_index <= self.referee.taps[m].last();
         let seat = Seat {
             leads: gauges.is_leader,
             has_leader: gauges.has_leader,
@@ -223,6 +228,10 @@ impl World {
             applied: gauges.applied,
             applied_before: self.referee.seats[m].applied,
             led: self.referee.seats[m].leads,
+            applied_when_written: match is_written {
+                true => gauges.applied,
+                false => self.referee.seats[m].applied_when_written,
+            },
             snapshots: self.referee.seats[m].snapshots,
         };
         let before = std::mem::replace(&mut self.referee.seats[m], seat);

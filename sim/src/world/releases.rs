@@ -77,8 +77,8 @@ impl World {
         if !seat.leads || held.term != seat.term {
             return;
         }
-        // Whom the leader did not know of yet it could not wait for.
-        let mut members = self.referee.configs.members_at(seat.applied).into_iter();
+        // Whom the leader did not know of yet when it proposed it could not wait for; it may have waited for the disk.
+        let mut members = self.referee.configs.members_at(seat.applied_when_written).into_iter();
         let ignorant =
             members.find(|id| self.number_of(*id).is_some_and(|m| self.machines[m].knew < version));
         if let Some(ignorant) = ignorant.and_then(|id| self.number_of(id)) {
