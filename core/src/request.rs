@@ -439,15 +439,15 @@ pub enum Response {
     },
 }
 
-impl Response {
-    /// The header, where the kind has one.
-    pub fn header_mut(&mut self) -> Option<&mut Header> {
-        match self {
-            Response::Range(r) => Some(&mut r.header),
-            Response::Put(r) => Some(&mut r.header),
-            Response::DeleteRange(r) => Some(&mut r.header),
-            Response::Txn(r) => Some(&mut r.header),
-            Response::Status(r) => Some(&mut r.header),
+/// The header of an answer, borrowed as `$borrow` says, where the kind has one.
+macro_rules! header_of {
+    ($response:expr, $($borrow:tt)+) => {
+        match $response {
+            Response::Range(r) => Some($($borrow)+ r.header),
+            Response::Put(r) => Some($($borrow)+ r.header),
+            Response::DeleteRange(r) => Some($($borrow)+ r.header),
+            Response::Txn(r) => Some($($borrow)+ r.header),
+            Response::Status(r) => Some($($borrow)+ r.header),
             Response::Compact { header }
             | Response::LeaseGrant { header, .. }
             | Response::LeaseRevoke { header }
@@ -465,5 +465,17 @@ impl Response {
             | Response::Auth { header, .. } => Some(header),
             Response::MoveLeader | Response::Defragment => None,
         }
+    };
+}
+
+impl Response {
+    /// The header, where the kind has one.
+    pub fn header(&self) -> Option<&Header> {
+        header_of!(self, &)
+    }
+
+    /// The same, to be filled in.
+    pub fn header_mut(&mut self) -> Option<&mut Header> {
+        header_of!(self, &mut)
     }
 }

@@ -22,21 +22,20 @@ fn config() -> ServerConfig {
     }
 }
 
+/// A machine with this disk, and nobody who could come in.
+fn host(disk: &TestDisk) -> Host<TestDisk> {
+    Host {
+        disk: disk.clone(),
+        clock: HostClock::system(),
+        door: PeerDoor::default(),
+        layout: LayoutConfig::default(),
+        seed: 7,
+    }
+}
+
 /// Starts a member and waits until it may serve.
 async fn serving(disk: &TestDisk) -> Member {
-    let door = PeerDoor::default();
-    let member = start(
-        &config(),
-        Limits::default(),
-        Host {
-            disk: disk.clone(),
-            clock: HostClock::system(),
-            door,
-            layout: LayoutConfig::default(),
-            seed: 7,
-        },
-    )
-    .await;
+    let member = start(&config(), Limits::default(), host(disk)).await;
     let mut member = member.expect("a sound directory");
     (&mut member.published).await.expect("it publishes itself");
     member
@@ -138,19 +137,7 @@ async fn damaged_log_is_refused_with_its_place_and_left_as_it_is() {
     let segment = "wal/0000000000000001.wal";
     disk.contents().files.get_mut(segment).expect("the log")[4096 + 20] ^= 1;
     let before = disk.contents().files[segment].clone();
-    let door = PeerDoor::default();
-    let refusal = start(
-        &config(),
-        Limits::default(),
-        Host {
-            disk: disk.clone(),
-            clock: HostClock::system(),
-            door,
-            layout: LayoutConfig::default(),
-            seed: 7,
-        },
-    )
-    .await;
+    let refusal = start(&config(), Limits::default(), host(&disk)).await;
     let refusal = refusal.err().expect("it is damaged");
     let line = refusal.to_string();
     assert!(line.contains(&format!("{segment} at offset 4096")), "{line}");

@@ -71,30 +71,7 @@ impl Answer {
 
 /// The store's revision that an answer names, if it has a header.
 pub fn revision_of(response: &Response) -> Option<i64> {
-    let header = match response {
-        Response::Range(response) => response.header,
-        Response::Put(response) => response.header,
-        Response::DeleteRange(response) => response.header,
-        Response::Txn(response) => response.header,
-        Response::Status(response) => response.header,
-        Response::Compact { header }
-        | Response::LeaseGrant { header, .. }
-        | Response::LeaseRevoke { header }
-        | Response::LeaseKeepAlive { header, .. }
-        | Response::LeaseTimeToLive { header, .. }
-        | Response::LeaseLeases { header, .. }
-        | Response::MemberList { header, .. }
-        | Response::MemberAdd { header, .. }
-        | Response::MemberRemove { header, .. }
-        | Response::MemberUpdate { header, .. }
-        | Response::MemberPromote { header, .. }
-        | Response::AlarmList { header, .. }
-        | Response::Hash { header, .. }
-        | Response::HashKv { header, .. }
-        | Response::Auth { header, .. } => *header,
-        Response::MoveLeader | Response::Defragment => return None,
-    };
-    Some(header.revision)
+    response.header().map(|header| header.revision)
 }
 
 /// One entry of the log as decided. Its index is its place in `History::log`, from 1.

@@ -82,7 +82,7 @@ pub fn shows(model: &Model, call: &Call, got: &Result<Response, Status>, revisio
         _ => return false,
     };
     // An explicit revision may be older than the member's, which the header names.
-    let header = got.clone().ok().as_mut().and_then(Response::header_mut).copied();
+    let header = got.as_ref().ok().and_then(Response::header).copied();
     if let (Some(to), Some(header)) = (response.header_mut(), header) {
         *to = header;
     }

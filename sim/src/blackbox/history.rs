@@ -126,7 +126,7 @@ fn without_term(mut response: Response) -> Response {
 impl Call {
     /// The revision in the answer's header; refusals and some answers have none.
     pub fn revision(&self) -> Option<i64> {
-        let mut response = self.answer.as_ref()?.result.clone().ok()?;
-        response.header_mut().map(|header| header.revision).filter(|revision| *revision > 0)
+        let response = self.answer.as_ref()?.result.as_ref().ok()?;
+        response.header().map(|header| header.revision).filter(|revision| *revision > 0)
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use holdfast_core::base::MemberId;
 use holdfast_core::request::{Request, Response};
 use holdfast_core::status::Status;
 use madsim::runtime::NodeHandle;
@@ -12,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::client::Shared;
 use super::history::Ask;
 use super::site::Site;
-use super::stubs::{self, Refusal};
+use super::stubs::{self, Refusal, is_judged};
 
 /// How often a client looks whether a member serves that has just been started.
 const LOOK: Duration = Duration::from_millis(20);
@@ -95,31 +94,4 @@ impl Question {
         }
         Outcome::Unknown(why.to_owned())
     }
-}
-
-/// Whether the black-box checker knows such a request.
-fn is_judged(request: &Request) -> bool {
-    matches!(
-        request,
-        Request::Range(_)
-            | Request::Put(_)
-            | Request::DeleteRange(_)
-            | Request::Txn(_)
-            | Request::Compact(_)
-            | Request::LeaseGrant(_)
-            | Request::LeaseRevoke { .. }
-            | Request::LeaseKeepAlive { .. }
-            | Request::LeaseTimeToLive { .. }
-    )
-}
-
-/// The request with the id of its subject.
-pub fn about(mut request: Request, subject: Option<MemberId>) -> Request {
-    let Some(subject) = subject else { return request };
-    if let Request::MemberRemove { id } | Request::MemberPromote { id } | Request::MoveLeader { target: id } =
-        &mut request
-    {
-        *id = subject;
-    }
-    request
 }

@@ -20,7 +20,7 @@ use holdfast_server::clock::HostClock;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::asking::{Outcome, Question, about};
+use super::asking::{Outcome, Question};
 use super::audience::Audience;
 use super::client::Shared;
 use super::cluster::Cluster;
@@ -32,7 +32,7 @@ use super::{judge, on_own_thread, trace};
 use crate::plan::step::{Action, Expect, Step, When};
 use crate::plan::{MS, Plan, SECOND};
 use crate::rng::{Rng, derive, mix};
-use crate::world::{Judged, meets};
+use crate::world::{Judged, about, meets};
 
 /// How often it is looked whether a condition holds.
 const LOOK: Duration = Duration::from_millis(5);

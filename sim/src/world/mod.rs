@@ -61,7 +61,7 @@ use machine::Machine;
 use network::Network;
 use referee::Referee;
 use script::Script;
-pub use script::{Judged, meets};
+pub use script::{Judged, about, meets};
 pub use seizure::KINDS as MAIL_KINDS;
 use streams::Slot;
 

@@ -538,7 +538,7 @@ pub fn meets(expect: &Expect, judged: Judged<'_>) -> bool {
 }
 
 /// The request with the id of its subject.
-fn about(mut request: Request, subject: Option<MemberId>) -> Request {
+pub fn about(mut request: Request, subject: Option<MemberId>) -> Request {
     let Some(subject) = subject else { return request };
     match &mut request {
         Request::MemberRemove { id }
