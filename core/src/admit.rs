@@ -118,6 +118,8 @@ pub fn admit(
         Request::AlarmList { alarm } => Admitted::Linearizable(Query::Alarms(alarm)),
         Request::HashKv { revision } => Admitted::Local(Query::HashKv { revision }),
         Request::Hash => Admitted::Local(Query::Hash),
+        Request::Backup => Admitted::Local(Query::Backup),
+        Request::BackupHistory(ask) => Admitted::Local(Query::BackupHistory(ask)),
         Request::Status => Admitted::Status,
         Request::Defragment => Admitted::Defragment,
         Request::MemberAdd { peer_urls, is_learner, unix_s } => {
@@ -319,10 +321,11 @@ mod tests {
     }
 
     #[test]
-    fn a_learner_serves_status_and_serializable_ranges_only() {
+    fn a_learner_serves_status_backups_and_serializable_ranges_only() {
         use crate::request::{PutRequest, RangeRequest, TxnRequest};
         let range = |serializable| Request::Range(RangeRequest { serializable, ..RangeRequest::default() });
         assert!(Request::Status.is_served_by_learner());
+        assert!(Request::Backup.is_served_by_learner());
         assert!(range(true).is_served_by_learner());
         for refused in [
             range(false),

@@ -6,6 +6,7 @@
 pub mod admit;
 pub mod apply;
 pub mod auth;
+pub mod backup;
 pub mod base;
 pub mod boundary;
 pub mod check;

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use crate::auth::Right;
+use crate::backup::{Backup, HistoryAsk, history_piece};
 use crate::base::{Instant, Key, KeyRange, LeaseId, LogIndex, MemberId, WaiterId};
 use crate::lease::{Deadlines, Renewal};
 use crate::mvcc::HashRun;
@@ -52,6 +53,8 @@ pub enum Query {
         revision: i64,
     },
     Hash,
+    Backup,
+    BackupHistory(HistoryAsk),
     Auth(AuthQuery),
 }
 
@@ -471,6 +474,10 @@ fn start(read: &Read, here: &Here<'_>, deadlines: &mut Deadlines) -> Result<Run,
             let compact_revision = state.kv.compact_revision();
             let run = HashRun::new(hash_revision, compact_revision);
             Ok(Run::HashKv { run, compact_revision, revision: hash_revision })
+        }
+        Query::Backup => done(Response::Backup { header, backup: Box::new(Backup::of(state)) }),
+        Query::BackupHistory(ask) => {
+            Err(Progress::Done(history_piece(&state.kv, ask).map(Response::BackupHistory)))
         }
         Query::Hash => {
             let compact_revision = state.kv.compact_revision();

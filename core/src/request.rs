@@ -9,6 +9,7 @@ pub use auth::{AuthAnswer, AuthRequest, Credentials, Identity, Permission, Permi
 
 use bytes::Bytes;
 
+use crate::backup::{Backup, HistoryAsk, HistoryPiece};
 use crate::base::{KeyValue, LeaseId, MemberId};
 
 /// Order of a range's answer.
@@ -255,6 +256,10 @@ pub enum Request {
         revision: i64,
     },
     Defragment,
+    /// All of State but history, from what is here: for a backup.
+    Backup,
+    /// A piece of the history that belongs to a backup.
+    BackupHistory(HistoryAsk),
     Auth(AuthRequest),
 }
 
@@ -264,7 +269,7 @@ impl Request {
     /// Source: etcd 3.7.1 server/etcdserver/api/v3rpc/util.go (isRPCSupportedForLearner).
     pub fn is_served_by_learner(&self) -> bool {
         match self {
-            Request::Status => true,
+            Request::Status | Request::Backup | Request::BackupHistory(_) => true,
             Request::Range(range) => range.serializable,
             _ => false,
         }
@@ -433,6 +438,12 @@ pub enum Response {
         hash_revision: i64,
     },
     Defragment,
+    Backup {
+        header: Header,
+        backup: Box<Backup>,
+    },
+    /// No header: it belongs to the backup's.
+    BackupHistory(HistoryPiece),
     Auth {
         header: Header,
         answer: AuthAnswer,
@@ -462,8 +473,9 @@ macro_rules! header_of {
             | Response::AlarmList { header, .. }
             | Response::Hash { header, .. }
             | Response::HashKv { header, .. }
+            | Response::Backup { header, .. }
             | Response::Auth { header, .. } => Some(header),
-            Response::MoveLeader | Response::Defragment => None,
+            Response::MoveLeader | Response::Defragment | Response::BackupHistory(_) => None,
         }
     };
 }

@@ -211,13 +211,7 @@ impl Restorer {
 
     /// The state of the footer, all of it at once: for recovery, where nobody waits.
     pub fn finish(self, footer: &Header) -> Result<State, DecodeError> {
-        let mut attaching = self.attach(footer)?;
-        loop {
-            let mut work = u32::MAX;
-            if attaching.step(&mut work) {
-                return Ok(attaching.into_state());
-            }
-        }
+        Ok(self.attach(footer)?.finish())
     }
 
     /// Every record is read: what is left is to read attachments back, in slices.
@@ -225,7 +219,7 @@ impl Restorer {
         let mut state = self.state.ok_or(DecodeError("no meta record"))?;
         state.applied = footer.index;
         state.applied_term = footer.term;
-        Ok(Attaching { state, resume: None, is_done: false })
+        Ok(Attaching::new(state))
     }
 }
 
@@ -237,6 +231,17 @@ pub struct Attaching {
 }
 
 impl Attaching {
+    /// Of a state of which no key is attached yet.
+    pub fn new(state: State) -> Attaching {
+        Attaching { state, resume: None, is_done: false }
+    }
+
+    /// All of it at once.
+    pub fn finish(mut self) -> State {
+        while !self.step(&mut u32::MAX.clone()) {}
+        self.into_state()
+    }
+
     /// Goes on within `work`, about a unit a key; true when the state is whole.
     pub fn step(&mut self, work: &mut u32) -> bool {
         if self.is_done {

@@ -176,6 +176,7 @@ pub fn answer(result: &Result<Response, Status>) -> String {
         Response::LeaseTimeToLive { ttl, granted_ttl, .. } => format!("ttl {ttl} of {granted_ttl}"),
         Response::LeaseLeases { ids, .. } => format!("{} leases", ids.len()),
         Response::HashKv { hash, .. } | Response::Hash { hash, .. } => format!("hash {hash:08x}"),
+        Response::Backup { backup, .. } => format!("a backup of entry {}", backup.index),
         Response::Compact { .. } | Response::LeaseRevoke { .. } => "ok".to_owned(),
         other => format!("{other:?}"),
     }

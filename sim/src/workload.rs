@@ -177,7 +177,7 @@ impl Workload {
             10 => Request::LeaseTimeToLive { id: self.lease(), keys: self.rng.chance(0.5) },
             11 => Request::LeaseLeases,
             12 => Request::HashKv { revision: self.revision_to_read() },
-            13 => match self.rng.below(5) {
+            13 => match self.rng.below(6) {
                 0 => Request::Status,
                 1 => Request::MemberList { linearizable: self.rng.chance(0.5) },
                 2 => Request::AlarmList { alarm: Alarm::None },
@@ -186,6 +186,7 @@ impl Workload {
                     member: *self.rng.pick(&self.members),
                     alarm: Alarm::NoSpace,
                 },
+                4 => Request::Backup,
                 _ => Request::Hash,
             },
             14 => Request::Defragment,

@@ -7,11 +7,13 @@
 //!
 //! Source: AUTH-1..AUTH-10, AUTH-17..AUTH-19; etcd 3.7.1 `server/auth/store.go`, `range_perm_cache.go`.
 
+mod backup;
 mod change;
 mod checkpoint;
 mod rights;
 mod tokens;
 
+pub use backup::{AuthBackup, UserBackup};
 pub use change::AuthEvent;
 pub use checkpoint::{decode_auth, encode_auth};
 pub use rights::Right;

@@ -4,7 +4,7 @@
 //! remove and is passed over, so that a pass costs as much as there was written, not as much as there is; and
 //! what is met is met in the order in which it lies in memory, but for the removed records themselves.
 
-use super::record::Rev;
+use super::record::{Record, Rev};
 use super::walk::Step;
 use super::{Mvcc, Resume};
 use crate::base::{Key, KeyRange};
@@ -64,6 +64,24 @@ impl Mvcc {
     /// Whether removal has work left.
     pub fn is_compacting(&self) -> bool {
         self.compaction.finished < self.compaction.revision
+    }
+
+    /// Whether everything that a compaction at `compact_revision` removes is gone, and no more than that.
+    pub fn is_compacted_at(&self, compact_revision: i64) -> bool {
+        self.compaction.is_finished_at(compact_revision)
+    }
+
+    /// Whether a compaction at `compact_revision` leaves `record`, which is no tombstone at that very revision
+    /// (older members removed those). `is_clean`: what `is_compacted_at` says.
+    pub(crate) fn is_kept(&self, record: &Record, compact_revision: i64, is_clean: bool) -> bool {
+        if record.main > compact_revision {
+            return true;
+        }
+        if record.is_tombstone() {
+            return false;
+        }
+        let newest = || self.index.get(&record.key)?.at(compact_revision);
+        is_clean || newest().is_some_and(|newest| newest.rev() == record.rev())
     }
 
     /// Removes more of what the compaction made unreadable; true if nothing is left to do.

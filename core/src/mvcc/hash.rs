@@ -23,7 +23,7 @@ impl HashRun {
 
     /// Goes on; the hash once it is complete. Work: one a record.
     pub fn step(&mut self, mvcc: &Mvcc, work: &mut u32) -> Option<u32> {
-        let clean = mvcc.compaction.is_finished_at(self.compact_revision);
+        let is_clean = mvcc.is_compacted_at(self.compact_revision);
         for record in mvcc.history(self.next.main, self.next.sub) {
             if record.main > self.revision {
                 break;
@@ -33,22 +33,11 @@ impl HashRun {
                 return None;
             }
             *work -= 1;
-            if self.is_counted(record, mvcc, clean) {
+            if mvcc.is_kept(record, self.compact_revision, is_clean) {
                 self.crc = crc_of(record, self.crc);
             }
         }
         Some(self.crc)
-    }
-
-    fn is_counted(&self, record: &Record, mvcc: &Mvcc, clean: bool) -> bool {
-        if record.main > self.compact_revision {
-            return true;
-        }
-        if record.is_tombstone() {
-            return false;
-        }
-        let newest = || mvcc.index.get(&record.key)?.at(self.compact_revision);
-        clean || newest().is_some_and(|newest| newest.rev() == record.rev())
     }
 }
 

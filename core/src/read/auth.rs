@@ -60,7 +60,9 @@ pub(super) fn check(query: &Query, identity: Option<&Identity>, here: &Here<'_>)
             ids.try_for_each(|id| permit::check_lease_keys(auth, leases, asker, id, Right::Read))
         }
         Query::Members | Query::Alarms(_) => auth.check_known(asker),
-        Query::HashKv { .. } | Query::Hash => auth.check_admin(asker.user),
+        Query::HashKv { .. } | Query::Hash | Query::Backup | Query::BackupHistory(_) => {
+            auth.check_admin(asker.user)
+        }
     }
 }
 

@@ -105,7 +105,8 @@ impl Layout {
         }
         let has_room = self.segments.back().is_some_and(|last| self.offset + padded <= last.len);
         if !has_room {
-            self.open_segment(frames, padded, &mut ops);
+            let (first_lsn, chain) = RawFrame::peek(frames).expect("a batch has at least one frame");
+            self.open_segment(first_lsn, chain, padded, &mut ops);
         }
         let segment = self.segments.back_mut().expect("opened above");
         assert!(through > segment.last, "appends come in order");
@@ -117,6 +118,14 @@ impl Layout {
         ops.push(DiskOp::Write { file: file.clone(), offset: self.offset, bytes: bytes.freeze() });
         ops.push(DiskOp::Sync { file });
         self.offset += padded;
+        ops
+    }
+
+    /// Operations that begin a log with no frame in it: it goes with a checkpoint that no log led to.
+    pub fn begin(&mut self) -> Vec<DiskOp> {
+        assert!(self.segments.is_empty(), "there is no log yet");
+        let mut ops = Vec::new();
+        self.open_segment(Lsn(1), 0, 0, &mut ops);
         ops
     }
 
@@ -132,8 +141,7 @@ impl Layout {
     }
 
     /// The next segment, long enough for `padded` bytes of frames, under its name and durable.
-    fn open_segment(&mut self, frames: &Bytes, padded: u64, ops: &mut Vec<DiskOp>) {
-        let (first_lsn, chain) = RawFrame::peek(frames).expect("a batch has at least one frame");
+    fn open_segment(&mut self, first_lsn: Lsn, chain: u32, padded: u64, ops: &mut Vec<DiskOp>) {
         let seq = self.segments.back().map_or(1, |last| last.seq + 1);
         let needed = BLOCK_LEN + padded;
         let file = segment_file(seq);

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
+use holdfast_core::backup::Backup;
 use holdfast_core::base::LeaseId;
 use holdfast_core::request::{AuthRequest, Header, RangeRequest, Request, RequestOp, Response};
 use holdfast_core::status::Status;
@@ -139,6 +140,8 @@ pub fn is_local(request: &Request) -> bool {
         | Request::Status
         | Request::Hash
         | Request::HashKv { .. }
+        | Request::Backup
+        | Request::BackupHistory(_)
         | Request::Defragment => true,
         Request::MemberList { linearizable } => !linearizable,
         _ => false,
@@ -368,10 +371,24 @@ fn fits(model: &Model, place: usize, op: &Op, got: &Result<Response, Status>) ->
         (Request::AlarmList { .. }, Ok(Response::AlarmList { header, alarms })) => {
             *header == view.header() && alarms.iter().eq(view.alarms())
         }
+        (Request::Backup, Ok(Response::Backup { header, backup })) => {
+            *header == view.header() && backup_fits(view, backup)
+        }
         (Request::Hash | Request::Defragment, got) => got.is_ok(),
         (Request::Auth(_), Ok(got)) => auth::question_fits(model, place, op, got),
         _ => false,
     }
+}
+
+/// Whether a backup is of this place, whole.
+fn backup_fits(view: &View<'_>, backup: &Backup) -> bool {
+    let leases = backup.leases.iter().map(|lease| (lease.id, Some(lease.ttl_s)));
+    backup.index.0 == view.position as u64
+        && (backup.revision, backup.compact_revision) == (view.revision(), view.compact_revision())
+        && backup.members == view.roster().list()
+        && backup.alarms.iter().eq(view.alarms())
+        && leases.eq(view.leases().into_iter().map(|id| (id, view.lease(id))))
+        && view.accounts().fit(backup.auth.as_ref())
 }
 
 /// The keys of a lease are collected while others write: each must hang on it at some place of the answer's

@@ -1,7 +1,10 @@
 //! Users, roles and who may do what, from the contract's rules (AUTH-1 to AUTH-20): every question looks through
 //! all grants of all roles, one after the other.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
+use holdfast_core::auth::{AuthBackup, UserBackup};
 use holdfast_core::base::LeaseId;
 use holdfast_core::request::{
     AuthAnswer, AuthRequest, DeleteRangeRequest, Permission, PermissionKind, PutRequest, Request, RequestOp,
@@ -87,6 +90,21 @@ impl Accounts {
 
     fn is_root(&self, name: &str) -> bool {
         self.user(name).is_some_and(|user| user.roles.iter().any(|role| role == "root"))
+    }
+
+    /// Whether a backup has just these users and roles. What a password's hash is, only who made it knows.
+    pub fn fit(&self, backup: Option<&AuthBackup>) -> bool {
+        let Some(backup) = backup else { return (self.is_on, self.revision) == (false, 1) };
+        let is_there = |user: &UserBackup| {
+            let roles: BTreeSet<String> =
+                self.user(&user.name).into_iter().flat_map(|known| known.roles.iter().cloned()).collect();
+            let known = self.user(&user.name).map(|known| known.no_password);
+            known == Some(user.no_password) && roles == user.roles
+        };
+        (self.is_on, self.revision) == (backup.is_enabled, backup.revision)
+            && (self.users.len(), self.roles.len()) == (backup.users.len(), backup.roles.len())
+            && backup.users.iter().all(is_there)
+            && backup.roles.iter().all(|(role, permissions)| self.role(role) == Some(permissions))
     }
 
     /// Carries out a change, and counts it if it was one.
@@ -420,6 +438,9 @@ fn needs_of(request: &Request, needs: &mut Vec<Need>) {
         }
         Request::LeaseLeases => needs.push(Need::Name),
         Request::Hash | Request::HashKv { .. } | Request::Defragment | Request::MoveLeader { .. } => {
+            needs.push(Need::Root);
+        }
+        Request::Backup | Request::BackupHistory(_) => {
             needs.push(Need::Root);
         }
         Request::MemberAdd { .. }

@@ -14,7 +14,7 @@ use super::auth::read_auth;
 use super::table::{Item, Read, Table, Trouble};
 
 /// Keys under which a step has a request.
-pub const REQUESTS: [&str; 23] = [
+pub const REQUESTS: [&str; 24] = [
     "put",
     "get",
     "delete",
@@ -26,6 +26,7 @@ pub const REQUESTS: [&str; 23] = [
     "time_to_live",
     "leases",
     "hash",
+    "backup",
     "hash_kv",
     "status",
     "member_list",
@@ -91,6 +92,7 @@ pub fn read_request(kind: &str, t: &mut Table, is_about_member: bool) -> Read<Re
         "time_to_live" => Request::LeaseTimeToLive { id: lease(t)?, keys: flag(t, "keys")? },
         "leases" => Request::LeaseLeases,
         "hash" => Request::Hash,
+        "backup" => Request::Backup,
         "hash_kv" => Request::HashKv { revision: integer(t, "revision")? },
         "status" => Request::Status,
         "member_list" => Request::MemberList { linearizable: flag(t, "linearizable")? },

@@ -114,6 +114,7 @@ pub fn request(request: &Request, mut f: Fields) -> Result<(&'static str, Fields
         }
         Request::LeaseLeases => "leases",
         Request::Hash => "hash",
+        Request::Backup => "backup",
         Request::HashKv { revision } => {
             f.integer("revision", *revision);
             "hash_kv"

@@ -61,7 +61,7 @@ impl World {
     pub(super) fn check_service(&mut self, m: usize, op: usize, result: &Result<Response, Status>) {
         let request = &self.history.ops[op].request;
         let is_served = match request {
-            Request::Status => true,
+            Request::Status | Request::Backup | Request::BackupHistory(_) => true,
             Request::Range(range) => range.serializable,
             _ => false,
         };
