@@ -8,7 +8,7 @@ use holdfast_core::boundary::{self, StreamOp};
 use holdfast_core::request as core;
 
 use crate::gate::Identity;
-use crate::proto::etcdserverpb as pb;
+use crate::proto::{authpb, etcdserverpb as pb};
 use crate::wire::{Events, KeyValue};
 
 /// Transactions inside a transaction, one inside the other. etcd allows what `--max-txn-ops` does (128);
@@ -146,6 +146,22 @@ pub fn alarm_number(alarm: core::Alarm) -> i32 {
         core::Alarm::Corrupt => pb::AlarmType::Corrupt,
     };
     alarm as i32
+}
+
+pub fn permission(permission: authpb::Permission) -> core::Permission {
+    core::Permission {
+        kind: permission.perm_type.into(),
+        key: permission.key,
+        range_end: permission.range_end,
+    }
+}
+
+pub fn permission_message(permission: core::Permission) -> authpb::Permission {
+    authpb::Permission {
+        perm_type: permission.kind.into(),
+        key: permission.key,
+        range_end: permission.range_end,
+    }
 }
 
 /// The header of an answer, with what never changes filled in.

@@ -5,6 +5,9 @@
 //! `service` holds that path for each RPC and compiles for the real transport and for the simulated one.
 
 pub mod answers;
+pub mod backup;
+#[cfg(not(madsim))]
+pub mod bolt;
 pub mod clock;
 pub mod convert;
 pub mod gate;

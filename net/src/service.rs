@@ -38,7 +38,7 @@ use crate::gate::Gate;
 #[cfg(not(madsim))]
 pub(crate) use credentials::CERTIFIED_USER;
 use credentials::credentials;
-use refusal::refusal;
+pub(crate) use refusal::refusal;
 use terms::Terms;
 
 /// Room beside `--max-request-bytes` in one message.
@@ -67,7 +67,7 @@ async fn ask(gate: &Gate, metadata: &MetadataMap, request: core::Request) -> Res
 }
 
 /// The node pairs each request with its own kind of answer.
-fn mismatched(method: &str, answer: &core::Response) -> ! {
+pub(crate) fn mismatched(method: &str, answer: &core::Response) -> ! {
     unreachable!("{method} was answered with {answer:?}")
 }
 

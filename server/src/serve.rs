@@ -8,6 +8,7 @@ use holdfast_core::boundary::Limits;
 use holdfast_core::node::BootError;
 use holdfast_core::request::Request;
 use holdfast_core::wal::LayoutConfig;
+use holdfast_net::backup::Snapshots;
 use holdfast_net::gateway::{Access, Gateway};
 use holdfast_net::listen::{Edge, Options};
 use holdfast_net::tls::Acceptor;
@@ -96,9 +97,9 @@ async fn serve(config: &ServerConfig) -> Result<Ending, String> {
         }
         Err(error) => return Err(error.to_string()),
     };
-    let stop = watch::Sender::new(false);
-    let mut serving =
-        serve_ports(config, &member, &metrics_ports, (Surface::Metrics, secured.metrics), &stop)?;
+    let snapshots = Snapshots::new(directory.member.clone());
+    let site = Site { config, snapshots, stop: watch::Sender::new(false) };
+    let mut serving = site.serve(&member, &metrics_ports, Surface::Metrics, secured.metrics)?;
     // Clients are served when the member has published itself (CL-12).
     tokio::select! {
         biased;
@@ -112,8 +113,8 @@ async fn serve(config: &ServerConfig) -> Result<Ending, String> {
         }
     }
     let below = secured.clients.clone();
-    serving.extend(serve_ports(config, &member, &client_ports, (Surface::Client, below), &stop)?);
-    serving.extend(serve_ports(config, &member, &http_ports, (Surface::ClientHttp, secured.clients), &stop)?);
+    serving.extend(site.serve(&member, &client_ports, Surface::Client, below)?);
+    serving.extend(site.serve(&member, &http_ports, Surface::ClientHttp, secured.clients)?);
     tell_served(&client_ports, &http_ports);
     notify_ready();
     let ending = tokio::select! {
@@ -124,7 +125,7 @@ async fn serve(config: &ServerConfig) -> Result<Ending, String> {
     // A second signal ends the process at once.
     tokio::spawn(async move { signals.next().await.exit() });
     hand_over(&member).await;
-    stop.send_replace(true);
+    site.stop.send_replace(true);
     shut_down(&mut member, serving).await;
     info!(name = config.name, "closed etcd server");
     Ok(ending)
@@ -212,43 +213,52 @@ fn with_gateway<S>(
     make(services, access, config.enable_grpc_gateway, request_bytes_max)
 }
 
-/// Starts serving ports of one kind.
-fn serve_ports(
-    config: &ServerConfig,
-    member: &Member,
-    ports: &[Port],
-    (surface, acceptor): (Surface, Option<Arc<Acceptor>>),
-    stop: &watch::Sender<bool>,
-) -> Result<Vec<oneshot::Receiver<()>>, String> {
-    let (gate, metrics) = (member.gate.clone(), member.metrics.clone());
-    let endpoints = Endpoints::new(gate, metrics, Versions::of_cluster(), request_timeout(config));
-    let plain = plain_http(endpoints, surface);
-    let options = Options {
-        streams_max: config.max_concurrent_streams,
-        keepalive_interval: config.grpc_keepalive_interval,
-        keepalive_timeout: config.grpc_keepalive_timeout,
-        ..Options::default()
-    };
-    let (edge, threads) = match surface {
-        Surface::Client if config.listen_client_http_urls.is_empty() => {
-            (Edge::new(&member.gate, plain), thread_count())
-        }
-        Surface::Client => (Edge::new(&member.gate, no_plain_http()), thread_count()),
-        Surface::ClientHttp => (Edge::new(&member.gate, plain), 1),
-        Surface::Metrics => (Edge::plain_only(plain), 1),
-    };
-    let edge = CountCalls::new(&member.metrics.grpc).layer(edge);
-    let threads = if ports.is_empty() { 0 } else { threads };
-    let terms = Terms { options, acceptor, threads };
-    let closed = stop.subscribe();
-    let served = match surface {
-        Surface::Client if config.listen_client_http_urls.is_empty() => {
-            serve_all(ports, &with_gateway(config, edge, Gateway::new), &terms, &closed)
-        }
-        Surface::ClientHttp => {
-            serve_all(ports, &with_gateway(config, edge, Gateway::plain_only), &terms, &closed)
-        }
-        Surface::Client | Surface::Metrics => serve_all(ports, &edge, &terms, &closed),
-    };
-    served.map_err(|error| format!("cannot start a thread: {error}"))
+/// What all ports of a member serve from, beside the member itself.
+struct Site<'a> {
+    config: &'a ServerConfig,
+    snapshots: Snapshots,
+    stop: watch::Sender<bool>,
+}
+
+impl Site<'_> {
+    /// Starts serving ports of one kind.
+    fn serve(
+        &self,
+        member: &Member,
+        ports: &[Port],
+        surface: Surface,
+        acceptor: Option<Arc<Acceptor>>,
+    ) -> Result<Vec<oneshot::Receiver<()>>, String> {
+        let config = self.config;
+        let (gate, metrics) = (member.gate.clone(), member.metrics.clone());
+        let endpoints = Endpoints::new(gate, metrics, Versions::of_cluster(), request_timeout(config));
+        let plain = plain_http(endpoints, surface);
+        let options = Options {
+            streams_max: config.max_concurrent_streams,
+            keepalive_interval: config.grpc_keepalive_interval,
+            keepalive_timeout: config.grpc_keepalive_timeout,
+            ..Options::default()
+        };
+        let edge = |plain| Edge::new(&member.gate, &self.snapshots, plain);
+        let (edge, threads) = match surface {
+            Surface::Client if config.listen_client_http_urls.is_empty() => (edge(plain), thread_count()),
+            Surface::Client => (edge(no_plain_http()), thread_count()),
+            Surface::ClientHttp => (edge(plain), 1),
+            Surface::Metrics => (Edge::plain_only(plain), 1),
+        };
+        let edge = CountCalls::new(&member.metrics.grpc).layer(edge);
+        let threads = if ports.is_empty() { 0 } else { threads };
+        let terms = Terms { options, acceptor, threads };
+        let closed = self.stop.subscribe();
+        let served = match surface {
+            Surface::Client if config.listen_client_http_urls.is_empty() => {
+                serve_all(ports, &with_gateway(config, edge, Gateway::new), &terms, &closed)
+            }
+            Surface::ClientHttp => {
+                serve_all(ports, &with_gateway(config, edge, Gateway::plain_only), &terms, &closed)
+            }
+            Surface::Client | Surface::Metrics => serve_all(ports, &edge, &terms, &closed),
+        };
+        served.map_err(|error| format!("cannot start a thread: {error}"))
+    }
 }

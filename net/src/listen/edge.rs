@@ -16,6 +16,7 @@ use tonic::codegen::Service;
 use tonic::{Code, Status};
 
 use super::socket::CertifiedUser;
+use crate::backup::Snapshots;
 use crate::gate::Gate;
 use crate::proto::etcdserverpb::{
     auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer, lease_server::LeaseServer,
@@ -63,11 +64,11 @@ struct Servers {
 
 impl Edge {
     /// Messages above `--max-request-bytes` and 512 KiB are refused unread (LIM-1).
-    pub fn new(gate: &Gate, plain: PlainHttp) -> Edge {
+    pub fn new(gate: &Gate, snapshots: &Snapshots, plain: PlainHttp) -> Edge {
         let limit = gate.identity().request_bytes_max as usize + MESSAGE_OVERHEAD_BYTES;
         macro_rules! server {
-            ($server:ident($service:ident)) => {
-                $server::new($service::new(gate.clone())).max_decoding_message_size(limit)
+            ($server:ident($service:ident $(, $more:expr)?)) => {
+                $server::new($service::new(gate.clone() $(, $more)?)).max_decoding_message_size(limit)
             };
         }
         let servers = Servers {
@@ -75,7 +76,7 @@ impl Edge {
             watch: server!(WatchServer(Watch)),
             lease: server!(LeaseServer(Lease)),
             cluster: server!(ClusterServer(Cluster)),
-            maintenance: server!(MaintenanceServer(Maintenance)),
+            maintenance: server!(MaintenanceServer(Maintenance, snapshots.clone())),
             auth: server!(AuthServer(Auth)),
             lock: server!(LockServer(Lock)),
             election: server!(ElectionServer(Election)),

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use tonic::transport::{Error, Server};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::backup::Snapshots;
 use crate::gate::Gate;
 use crate::peer::PeerService;
 use crate::proto::etcdserverpb::{
@@ -32,7 +33,7 @@ pub async fn listen_madsim(address: SocketAddr, gate: Gate) -> Result<(), Error>
         .add_service(WatchServer::new(PacedWatch(Watch::new(gate.clone()))))
         .add_service(LeaseServer::new(Lease::new(gate.clone())))
         .add_service(ClusterServer::new(Cluster::new(gate.clone())))
-        .add_service(MaintenanceServer::new(Maintenance::new(gate.clone())))
+        .add_service(MaintenanceServer::new(Maintenance::new(gate.clone(), Snapshots)))
         .add_service(AuthServer::new(Auth::new(gate.clone())))
         .add_service(LockServer::new(Lock::new(gate.clone())))
         .add_service(ElectionServer::new(Election::new(gate.clone())))

@@ -1,12 +1,11 @@
 //! Users, roles, and the tokens that stand for them.
 
-use holdfast_core::request::{self as core, AuthAnswer, AuthRequest, Permission, Secret};
+use holdfast_core::request::{self as core, AuthAnswer, AuthRequest, Secret};
 use tonic::{Request, Response, Status};
 
 use super::{ask, mismatched};
 use crate::convert;
 use crate::gate::Gate;
-use crate::proto::authpb;
 use crate::proto::etcdserverpb as pb;
 
 /// `etcdserverpb.Auth`.
@@ -53,18 +52,6 @@ impl Auth {
 /// The node pairs each request with its own kind of answer.
 fn unpaired(answer: &AuthAnswer) -> ! {
     unreachable!("another call was answered with {answer:?}")
-}
-
-fn permission(permission: authpb::Permission) -> Permission {
-    Permission { kind: permission.perm_type.into(), key: permission.key, range_end: permission.range_end }
-}
-
-fn permission_message(permission: Permission) -> authpb::Permission {
-    authpb::Permission {
-        perm_type: permission.kind.into(),
-        key: permission.key,
-        range_end: permission.range_end,
-    }
 }
 
 /// A hash that a client sends is not looked at, as in etcd: it is the server's to make (AUTH-9).
@@ -126,7 +113,7 @@ auth_service! {
         role_grant_permission(AuthRoleGrantPermissionRequest) -> AuthRoleGrantPermissionResponse
             = |message| AuthRequest::RoleGrantPermission {
                 role: message.name,
-                permission: message.perm.map(permission),
+                permission: message.perm.map(convert::permission),
             };
         role_revoke_permission(AuthRoleRevokePermissionRequest) -> AuthRoleRevokePermissionResponse
             = role_revoke_permission;
@@ -191,7 +178,7 @@ auth_service! {
         ) -> Result<Response<pb::AuthRoleGetResponse>, Status> {
             match self.ask(request, |message| AuthRequest::RoleGet { role: message.role }).await? {
                 (header, AuthAnswer::Role { permissions }) => {
-                    let perm = permissions.into_iter().map(permission_message).collect();
+                    let perm = permissions.into_iter().map(convert::permission_message).collect();
                     Ok(Response::new(pb::AuthRoleGetResponse { header, perm }))
                 }
                 (_, other) => unpaired(&other),

@@ -1,13 +1,13 @@
 //! What operators ask of one member.
 
-use futures_util::stream;
 use holdfast_core::base::MemberId;
 use holdfast_core::request as core;
 use tonic::{Request, Response, Status};
 
-use super::refusal::not_supported;
-use super::terms::Terms;
+use super::credentials::credentials;
+use super::terms::{Terms, Until};
 use super::{STORAGE_VERSION, VERSION, ask, mismatched, service};
+use crate::backup::{SnapshotStream, Snapshots};
 use crate::convert;
 use crate::gate::Gate;
 use crate::proto::etcdserverpb as pb;
@@ -16,11 +16,12 @@ use crate::proto::etcdserverpb as pb;
 #[derive(Clone, Debug)]
 pub struct Maintenance {
     gate: Gate,
+    snapshots: Snapshots,
 }
 
 impl Maintenance {
-    pub fn new(gate: Gate) -> Maintenance {
-        Maintenance { gate }
+    pub fn new(gate: Gate, snapshots: Snapshots) -> Maintenance {
+        Maintenance { gate, snapshots }
     }
 
     fn header(&self, header: core::Header) -> Option<pb::ResponseHeader> {
@@ -52,14 +53,16 @@ service! {
         "Downgrade" downgrade(pb::DowngradeRequest) -> pb::DowngradeResponse;
     }
     also {
-        type SnapshotStream = stream::Empty<Result<pb::SnapshotResponse, Status>>;
+        type SnapshotStream = Until<SnapshotStream>;
 
         async fn snapshot(
             &self,
             request: Request<pb::SnapshotRequest>,
         ) -> Result<Response<Self::SnapshotStream>, Status> {
-            Terms::check_anywhere(&self.gate, request.metadata())?;
-            Err(not_supported("Maintenance", "Snapshot"))
+            let terms = Terms::check_anywhere(&self.gate, request.metadata())?;
+            let making = self.snapshots.begin(&self.gate, credentials(request.metadata()));
+            let snapshot = terms.bound_call(&self.gate, making).await?;
+            Ok(Response::new(terms.bound(&self.gate, snapshot)))
         }
 
         /// What a number that nobody knows asks for is empty, and so is what cannot be raised (MNT-4).

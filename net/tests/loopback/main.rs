@@ -11,6 +11,7 @@ mod toy;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use holdfast_net::backup::Snapshots;
 use holdfast_net::gate::Gate;
 use holdfast_net::listen::{Edge, Listener, Options, PlainHttp, Security, serve, whole_body};
 use holdfast_net::proto::etcdserverpb as pb;
@@ -43,7 +44,7 @@ impl Port {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
         let (close, closed) = oneshot::channel();
-        let edge = Edge::new(&gate, plain);
+        let edge = Edge::new(&gate, &Snapshots::new(std::env::temp_dir()), plain);
         let served =
             tokio::spawn(serve(Listener::Tcp(listener), Security::Plain, edge, Options::default(), async {
                 closed.await.ok();
