@@ -14,6 +14,11 @@ pub struct Path {
 }
 
 impl Path {
+    /// The tool.
+    pub fn root(&self) -> &'static Spec {
+        self.specs[0]
+    }
+
     pub fn spec(&self) -> &'static Spec {
         self.specs.last().expect("never empty")
     }

@@ -75,10 +75,11 @@ impl Given {
         from_environment.unwrap_or_else(|| read(flag.default).expect("defaults can be read"))
     }
 
-    /// `ETCDCTL_DIAL_TIMEOUT` for `dial-timeout`, if the flag is one that all commands have.
+    /// What stands in the environment for a flag that all commands have, if the tool looks there.
     fn environment(&self, name: &str) -> Option<String> {
-        let is_global = self.path.specs[0].flags.iter().any(|flag| flag.name == name);
-        let value = std::env::var(super::globals::variable(name)).ok()?;
+        let root = self.path.root();
+        let is_global = root.flags.iter().any(|flag| flag.name == name);
+        let value = std::env::var(super::globals::variable(root.variables?, name)).ok()?;
         (is_global && !value.is_empty()).then_some(value)
     }
 

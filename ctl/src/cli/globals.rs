@@ -41,11 +41,12 @@ pub const FLAGS: &[Flag] = &[
         .values(&["fields", "json", "protobuf", "simple", "table"]),
 ];
 
-const PREFIX: &str = "ETCDCTL_";
+/// What the variables of etcdctl's flags begin with.
+pub const PREFIX: &str = "ETCDCTL_";
 
-/// `ETCDCTL_DIAL_TIMEOUT` for `dial-timeout`.
-pub fn variable(name: &str) -> String {
-    format!("{PREFIX}{}", name.to_uppercase().replace('-', "_"))
+/// `ETCDCTL_DIAL_TIMEOUT` for `ETCDCTL_` and `dial-timeout`.
+pub fn variable(prefix: &str, name: &str) -> String {
+    format!("{prefix}{}", name.to_uppercase().replace('-', "_"))
 }
 
 /// Reads them all. Checks are made in etcdctl's order, for only the first failure is told.
@@ -82,7 +83,7 @@ fn check_environment(given: &Given) -> Result<(), Exit> {
         std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
     names.sort();
     for name in names.iter().filter(|name| name.starts_with(PREFIX)) {
-        let flag = FLAGS.iter().find(|flag| variable(flag.name) == *name);
+        let flag = FLAGS.iter().find(|flag| variable(PREFIX, flag.name) == *name);
         let value = std::env::var(name).unwrap_or_default();
         match flag {
             Some(flag) if given.is_typed(flag.name) => {
@@ -114,7 +115,7 @@ fn print_flags(given: &Given) {
             Kind::Text => given.text(flag.name),
             Kind::Texts => format!("[{}]", given.list(flag.name).join(",")),
         };
-        crate::output::tell(&format!("{}={value}", variable(flag.name)));
+        crate::output::tell(&format!("{}={value}", variable(PREFIX, flag.name)));
     }
 }
 

@@ -139,6 +139,8 @@ pub struct Spec {
     pub commands: &'static [&'static Spec],
     /// `None`: it only holds other commands.
     pub run: Option<Run>,
+    /// Of a tool's root: what the variables begin with that stand for its flags.
+    pub variables: Option<&'static str>,
 }
 
 impl Spec {
@@ -152,6 +154,7 @@ impl Spec {
         flags_persist: false,
         commands: &[],
         run: None,
+        variables: None,
     };
 
     /// A command that does something.

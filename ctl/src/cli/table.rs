@@ -17,6 +17,7 @@ pub static ROOT: Spec = Spec {
     flags_persist: true,
     commands: COMMANDS,
     run: None,
+    variables: Some(globals::PREFIX),
 };
 
 const COMMANDS: &[&Spec] = &[
@@ -47,19 +48,21 @@ const COMMANDS: &[&Spec] = &[
     &HELP,
 ];
 
-static OPTIONS: Spec = Spec::leaf("options", "Shows the flags that all commands have", |_| {
-    Box::pin(async { crate::output::print(super::usage::options().as_bytes()) })
+/// `options` of any tool.
+pub static OPTIONS: Spec = Spec::leaf("options", "Shows the flags that all commands have", |given| {
+    Box::pin(async { crate::output::print(super::usage::options(given.path.root()).as_bytes()) })
 })
 .group(Group::Utility);
 
-static HELP: Spec = Spec::leaf("help [command]", "Shows help about any command", |given| {
+/// `help` of any tool.
+pub static HELP: Spec = Spec::leaf("help [command]", "Shows help about any command", |given| {
     Box::pin(async move { crate::output::print(help(given).as_bytes()) })
 })
 .group(Group::Utility);
 
 fn help(given: &super::given::Given) -> String {
     let words: Vec<std::ffi::OsString> = given.os_words().into_iter().map(Into::into).collect();
-    let found = super::find::find(&ROOT, &words);
+    let found = super::find::find(given.path.root(), &words);
     match found.unknown {
         Some(_) => {
             let topics: Vec<String> = given.texts().iter().map(|word| format!("`{word}`")).collect();

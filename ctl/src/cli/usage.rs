@@ -4,7 +4,6 @@
 
 use super::find::Path;
 use super::spec::{Flag, Group, Kind, Spec};
-use super::table;
 
 /// Where to read of the flags that all commands have.
 const OPTIONS_HINT: &str = "for a list of global command-line options (applies to all commands).";
@@ -68,8 +67,8 @@ fn visible_flags(path: &Path) -> Vec<&'static Flag> {
 }
 
 /// What `options` prints.
-pub fn options() -> String {
-    let flags: Vec<&Flag> = table::ROOT.flags.iter().collect();
+pub fn options(root: &Spec) -> String {
+    let flags: Vec<&Flag> = root.flags.iter().collect();
     let lines = lines_of(flags.iter().map(|flag| (head(flag), flag.name, tail(flag))).collect());
     format!("The following options can be passed to any command:\n\n{lines}")
 }
@@ -141,7 +140,7 @@ mod tests {
             "      --lease string   lease (in hexadecimal) that the key is to live with (default \"0\")\n"
         ));
         assert!(help_of("get").contains("      --limit int            most results (0: all)\n"));
-        let options = options();
+        let options = options(&ROOT);
         assert!(options.contains("  -w, --write-out string             output format"));
         assert!(options.contains("(default [127.0.0.1:2379])\n"));
         assert!(options.contains("(default 5s)\n"));

@@ -8,7 +8,6 @@ use clap_complete::{Shell, generate};
 use crate::cli::given::Given;
 use crate::cli::parse::argument;
 use crate::cli::spec::{Flag, Group, Kind, Spec};
-use crate::cli::table::ROOT;
 use crate::exit::{Exit, Outcome};
 use crate::output::{print, tell};
 
@@ -40,7 +39,7 @@ fn completion(given: &Given) -> Outcome {
         Exit::silent(1)
     })?;
     let mut script = Vec::new();
-    generate(shell, &mut tree(&ROOT, true), &given.program, &mut script);
+    generate(shell, &mut tree(given.path.root(), true), &given.program, &mut script);
     print(&script)
 }
 
