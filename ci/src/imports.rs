@@ -16,7 +16,7 @@ struct Rule {
 const RULES: [Rule; 7] = [
     Rule { folder: "core", may: &[], may_under_madsim: &[] },
     Rule { folder: "net", may: &["core"], may_under_madsim: &[] },
-    Rule { folder: "server", may: &["net", "core"], may_under_madsim: &[] },
+    Rule { folder: "server", may: &["ctl", "net", "core"], may_under_madsim: &[] },
     Rule { folder: "sim", may: &["core"], may_under_madsim: &["server", "net"] },
     Rule { folder: "tests", may: &["net", "sim"], may_under_madsim: &[] },
     Rule { folder: "ctl", may: &["net", "core"], may_under_madsim: &[] },

@@ -22,6 +22,8 @@ pub mod peers;
 #[cfg(not(madsim))]
 pub mod ports;
 pub mod process_stats;
+#[cfg(not(madsim))]
+pub mod restore;
 pub mod run;
 #[cfg(not(madsim))]
 pub mod secure;
