@@ -15,9 +15,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum Refusal {
     #[error(
-        "{} holds the data of etcd ({} was found) and is left untouched; start holdfast on another --data-dir and \
-         copy the keys over: run etcd on the old directory, keep a backup with `etcdctl snapshot save`, then \
-         `etcdctl make-mirror` from etcd to holdfast", dir.display(), found.display()
+        "{} holds the data of etcd ({} was found) and is left untouched; to take it over, run etcd on it, save it \
+         with `etcdctl snapshot save` and make another --data-dir of that with `holdfastutl snapshot restore`, or \
+         copy it to a running holdfast with `etcdctl make-mirror`", dir.display(), found.display()
     )]
     RealEtcd { dir: PathBuf, found: PathBuf },
     #[error("{} is in use by another process (its lock is held)", dir.display())]
@@ -168,7 +168,7 @@ mod tests {
             let before = listing(dir.path());
             let refusal = DataDir::open(dir.path()).expect_err("etcd's data is there");
             assert!(matches!(refusal, Refusal::RealEtcd { .. }), "{refusal}");
-            assert!(refusal.to_string().contains("make-mirror"), "{refusal}");
+            assert!(refusal.to_string().contains("snapshot restore"), "{refusal}");
             assert_eq!(listing(dir.path()), before);
         }
     }

@@ -20,6 +20,11 @@ pub fn etcdctl() -> Result<PathBuf, String> {
     find("etcdctl", "HOLDFAST_ETCDCTL", "go.etcd.io/etcd/etcdctl/v3")
 }
 
+/// etcd's tool for files, found the same way.
+pub fn etcdutl() -> Result<PathBuf, String> {
+    find("etcdutl", "HOLDFAST_ETCDUTL", "go.etcd.io/etcd/etcdutl/v3")
+}
+
 fn find(binary: &str, variable: &str, module: &str) -> Result<PathBuf, String> {
     if let Some(path) = std::env::var_os(variable) {
         return Ok(PathBuf::from(path));
