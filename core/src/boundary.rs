@@ -180,6 +180,11 @@ pub enum Note {
     Compacted {
         revision: i64,
     },
+    /// A compaction that nobody asked for is proposed, under this counter of the member's life.
+    AutoCompaction {
+        revision: i64,
+        counter: u64,
+    },
     CheckpointWritten {
         index: LogIndex,
     },

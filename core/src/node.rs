@@ -19,6 +19,7 @@ use crate::request::{Credentials, Request, Response};
 use crate::state::State;
 use crate::status::Status;
 use crate::watch::WatchHub;
+use auto_compaction::AutoCompactor;
 use checkpointing::Checkpointing;
 use cluster::Cluster;
 use identity::Identities;
@@ -26,6 +27,7 @@ use membership::Promotions;
 use proposals::{Asked, Proposals};
 use transfer::Transfers;
 
+mod auto_compaction;
 mod checkpointing;
 mod cluster;
 mod commit;
@@ -42,6 +44,7 @@ mod publish;
 mod transfer;
 mod versions;
 
+pub use auto_compaction::{AutoCompaction, REVISION_INTERVAL_NS};
 pub use figures::{Gauges, Queues, Standing};
 pub use open::{Boot, BootError, Config, Start};
 
@@ -69,6 +72,7 @@ pub struct Node {
     watch: WatchHub,
     deadlines: Deadlines,
     checkpoint: Checkpointing,
+    auto_compactor: Option<AutoCompactor>,
     promotions: Promotions,
     transfers: Transfers,
     cluster: Cluster,

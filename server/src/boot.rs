@@ -156,6 +156,7 @@ fn node_config(config: &ServerConfig, limits: Limits, identity: Identity) -> Con
         election_ticks,
         pre_vote: config.pre_vote,
         watch_progress_ns: nanos(config.watch_progress_notify_interval),
+        auto_compaction: config.auto_compaction,
         lease_checkpoint_ns: config.lease_checkpoint.then_some(lease::CHECKPOINT_INTERVAL_NS),
         auth_token_ttl_ns: nanos(config.auth_token_ttl),
         state_version_max: STATE_VERSION,

@@ -65,6 +65,7 @@ pub fn write(note: &Note, metrics: &Metrics, identity: &Identity) {
             "updated the version of the cluster's state"
         ),
         Note::Compacted { revision } => info!("compact-revision" = revision, "finished scheduled compaction"),
+        Note::AutoCompaction { revision, .. } => info!(revision, "starting auto compaction"),
         Note::CheckpointWritten { index } => info!("snapshot-index" = index.0, "saved snapshot"),
         Note::CheckpointFailed { index } => {
             warn!("snapshot-index" = index.0, "failed to save snapshot; it is tried again later");

@@ -38,6 +38,8 @@ marks! {
     SnapshotRepeated,
     /// A lease ran out on another leader than the one that granted it.
     LeaseExpiredOnSecondLeader,
+    /// A leader compacted of its own accord.
+    AutoCompacted,
     /// Forwarded commands were lost on their way.
     ForwardLost,
     /// A member crashed right behind a granted vote.

@@ -196,6 +196,7 @@ pub fn decree(decree: &Decree) -> String {
     match decree {
         Decree::Nothing => "nothing that clients see".to_owned(),
         Decree::Request(asked) => request(asked),
+        Decree::AutoCompaction { revision } => format!("the leader compacts at {revision}"),
         Decree::Expire { id, .. } => format!("lease {:x} ran out", id.0),
         Decree::Checkpoint { items, .. } => format!("what {} leases have left", items.len()),
         other => format!("{other:?}"),

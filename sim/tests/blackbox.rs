@@ -22,6 +22,8 @@ fn histories_of_ring_1_are_explained_without_their_log() {
             let mut plan = Plan::draw_sized(derive(5 + p as u64, n), profile, [1, 3][n as usize % 2]);
             // Its model knows nothing of users and roles.
             plan.auth = None;
+            // Nor of compactions that no client asked for.
+            plan.auto_compaction = None;
             let outcome = World::new(plan, false).run();
             assert_eq!(outcome.failed, None, "{profile:?} {n}");
             let history = ClientHistory::from(&outcome.history);

@@ -36,9 +36,10 @@ enum Canary {
 }
 
 /// Checks outside of the black-box checker; its own are `CHECKS`, and fire below.
-const TABLE: [(&str, Canary); 39] = [
+const TABLE: [(&str, Canary); 40] = [
     ("append", Canary::Lie(Lie::GarbledAppend)),
     ("assert", Canary::Nothing("any panic of the core")),
+    ("auto_compaction", Canary::Lie(Lie::YoungCompaction)),
     ("busy", Canary::Lie(Lie::Sleepless)),
     ("codec", Canary::Lie(Lie::GarbledMail)),
     ("determinism", Canary::Nothing("compares two runs of one seed: needs a core that is not deterministic")),

@@ -47,6 +47,7 @@ fn open(recovered: Recovered) -> (Node, Layout, Checkpoints) {
         pre_vote: true,
         watch_progress_ns: 600_000_000_000,
         lease_checkpoint_ns: None,
+        auto_compaction: None,
         auth_token_ttl_ns: 300_000_000_000,
         state_version_max: STATE_VERSION,
         admit: AdmitConfig {

@@ -45,6 +45,7 @@ fn exports() -> Vec<String> {
         let mut plan = Plan::draw_sized(derive(41, n), Profile::ALL[n as usize % Profile::ALL.len()], 3);
         // No checker of others knows users and roles.
         plan.auth = None;
+        plan.auto_compaction = None;
         let outcome = World::new(plan, false).run();
         match export(&ClientHistory::from(&outcome.history), Format::Porcupine) {
             Ok(text) => texts.push(text),
@@ -91,7 +92,8 @@ fn porcupine_finds_clean_histories_linearizable_and_corrupted_ones_not() {
 
 #[test]
 fn elle_is_given_each_operation_with_its_end() {
-    let plan = Plan::draw_sized(derive(41, 0), Profile::Calm, 1);
+    let mut plan = Plan::draw_sized(derive(41, 0), Profile::Calm, 1);
+    plan.auto_compaction = None;
     let text =
         export(&ClientHistory::from(&World::new(plan, false).run().history), Format::Elle).expect("decided");
     let count = |kind: &str| text.lines().filter(|line| line.contains(&format!(":type :{kind},"))).count();

@@ -103,6 +103,7 @@ impl Cluster {
             election_ticks: 10,
             pre_vote: true,
             lease_checkpoint_ns: None,
+            auto_compaction: None,
             auth_token_ttl_ns: 300_000_000_000,
             state_version_max: crate::state::STATE_VERSION,
             watch_progress_ns: 600_000_000_000,

@@ -41,6 +41,7 @@ impl Node {
         self.resend_pieces();
         self.ping(effects);
         self.tend_version(now, effects);
+        self.tend_history(now, effects);
         self.end_when_removed(now, effects);
     }
 }

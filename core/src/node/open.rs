@@ -8,6 +8,7 @@ use raft::eraftpb::ConfState;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use super::auto_compaction::{AutoCompaction, AutoCompactor};
 use super::{Checkpointing, Cluster, Identities, Node, Promotions, Proposals, Transfers};
 use crate::admit::AdmitConfig;
 use crate::apply::Applier;
@@ -42,6 +43,8 @@ pub struct Config {
     /// Time between two checkpoints of a lease's remaining time; `None`: there are none, the default
     /// (`--feature-gates=LeaseCheckpoint`).
     pub lease_checkpoint_ns: Option<u64>,
+    /// `None`: nothing is compacted unless somebody asks for it.
+    pub auto_compaction: Option<AutoCompaction>,
     /// `--auth-token-ttl`.
     pub auth_token_ttl_ns: u64,
     /// Newest version of State that this program knows: `STATE_VERSION`, or less where an earlier release is played.
@@ -156,6 +159,8 @@ impl Node {
             progress_interval_ns: config.watch_progress_ns,
         };
         let consensus = Consensus::open(raft_config, raft_boot, seed);
+        let compactor = |policy| AutoCompactor::new(policy, now, state.kv.revision());
+        let auto_compactor = config.auto_compaction.map(compactor);
         Ok(Node {
             id,
             rng: ChaCha8Rng::seed_from_u64(seed),
@@ -170,6 +175,7 @@ impl Node {
             reads: Reads::default(),
             reads_from: LogIndex(0),
             watch: WatchHub::new(watch_config, seed),
+            auto_compactor,
             deadlines: Deadlines::new(config.admit.lease_ttl_min_s)
                 .with_checkpoints(config.lease_checkpoint_ns),
             promotions: Promotions::default(),

@@ -57,6 +57,7 @@ fn config(limits: Limits) -> Config {
         pre_vote: true,
         watch_progress_ns: 600_000_000_000,
         lease_checkpoint_ns: None,
+        auto_compaction: None,
         auth_token_ttl_ns: 300_000_000_000,
         state_version_max: crate::state::STATE_VERSION,
         admit: AdmitConfig {

@@ -1,7 +1,9 @@
 //! From settings to a configuration: what is refused, what is warned about, what defaults become.
 //! Source: etcd v3.7.1 server/embed/config.go (Validate, UpdateDefaultClusterFromName).
 
-use super::duration::GoDuration;
+use holdfast_core::node::{AutoCompaction, REVISION_INTERVAL_NS};
+
+use super::duration::{self, GoDuration};
 use super::flags::FLAGS;
 use super::gates;
 use super::server::{ClusterState, ServerConfig};
@@ -45,6 +47,7 @@ pub fn resolve(
     let logs = check_logs(settings)?;
     check_urls(settings)?;
     let (heartbeat_interval, election_timeout) = check_ticks(settings)?;
+    let auto_compaction = check_auto_compaction(settings)?;
     let lease_checkpoint = check_lease_gates(settings, &mut warnings)?;
     check_words(settings)?;
     let security = super::security::read(settings, &mut warnings)?;
@@ -77,6 +80,7 @@ pub fn resolve(
         max_learners: check_max_learners(settings)?,
         force_new_cluster: settings.bool("force-new-cluster"),
         lease_checkpoint,
+        auto_compaction,
         quota_backend_bytes: match settings.int("quota-backend-bytes") {
             0 => Some(QUOTA_BYTES_DEFAULT),
             bytes => u64::try_from(bytes).ok(),
@@ -253,13 +257,34 @@ fn check_lease_gates(settings: &Settings, warnings: &mut Vec<String>) -> Result<
     Ok(gates[0])
 }
 
-/// Flags whose values are words that etcd checks after reading.
-fn check_words(settings: &Settings) -> Result<(), String> {
-    match settings.text("auto-compaction-mode").as_str() {
-        "periodic" | "revision" => {}
+/// What is kept. A number means hours, or revisions; a time where revisions are meant is one in nanoseconds, as in
+/// etcd. A negative one, with which etcd would compact at random, is refused.
+/// Source: etcd 3.7.1 server/embed/etcd.go (parseCompactionRetention).
+fn check_auto_compaction(settings: &Settings) -> Result<Option<AutoCompaction>, String> {
+    let is_periodic = match settings.text("auto-compaction-mode").as_str() {
+        "periodic" => true,
+        "revision" => false,
         "" => return Err("undefined auto-compaction-mode".to_owned()),
         mode => return Err(format!("unknown auto-compaction-mode {mode:?}")),
-    }
+    };
+    let text = settings.text("auto-compaction-retention");
+    let number = if text.is_empty() { Some(0) } else { text.parse::<u64>().ok() };
+    let retention = match number {
+        Some(hours) if is_periodic => hours.checked_mul(3_600_000_000_000),
+        Some(revisions) => Some(revisions),
+        None => duration::parse(&text).and_then(|ns| u64::try_from(ns).ok()),
+    };
+    let invalid = || format!("error parsing CompactionRetention: time: invalid duration {text:?}");
+    let retention = retention.and_then(|retention| i64::try_from(retention).ok()).ok_or_else(invalid)?;
+    Ok(match (retention, is_periodic) {
+        (0, _) => None,
+        (ns, true) => Some(AutoCompaction::Periodic { retention_ns: ns.cast_unsigned() }),
+        (retention, false) => Some(AutoCompaction::Revision { retention, every_ns: REVISION_INTERVAL_NS }),
+    })
+}
+
+/// Flags whose values are words that etcd checks after reading.
+fn check_words(settings: &Settings) -> Result<(), String> {
     if settings.text("metrics") == "extensive" {
         return Err("--metrics=extensive is not supported yet".to_owned());
     }

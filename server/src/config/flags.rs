@@ -156,7 +156,7 @@ pub const FLAGS: &[Flag] = flags! {
             "Whether membership changes that would lose the quorum are refused."
         "pre-vote" Bool, "true", Built;
             "Whether a member asks around before it starts an election."
-        "auto-compaction-retention" Text, "0", NotYet;
+        "auto-compaction-retention" Text, "0", Built;
             "History kept by automatic compaction: a time such as 5m (a bare number is hours), or revisions; 0 is off."
         "auto-compaction-mode" Text, "periodic", Built;
             "How --auto-compaction-retention is read: periodic or revision."

@@ -1,5 +1,7 @@
 //! What the shell needs to know to run one member.
 
+use holdfast_core::node::AutoCompaction;
+
 use super::security::Security;
 use super::url::{Url, join};
 use crate::logs::LogSettings;
@@ -63,6 +65,8 @@ pub struct ServerConfig {
     pub force_new_cluster: bool,
     /// `--feature-gates=LeaseCheckpoint`
     pub lease_checkpoint: bool,
+    /// `--auto-compaction-mode` and `--auto-compaction-retention`; `None`: off.
+    pub auto_compaction: Option<AutoCompaction>,
 
     /// `--quota-backend-bytes`: 2 GiB when it was 0, None (no quota) when it was below.
     pub quota_backend_bytes: Option<u64>,

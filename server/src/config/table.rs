@@ -121,13 +121,7 @@ impl Flag {
 
     /// Whether `value` asks for what an absent flag gives.
     pub fn means_default(&self, value: &Value) -> bool {
-        match (self.name, value) {
-            // Off has many spellings, and clients' charts use several of them.
-            ("auto-compaction-retention", Value::Text(text)) => {
-                text.is_empty() || Value::parse(Kind::Duration, text) == Ok(Value::Duration(0))
-            }
-            _ => *value == self.default_value(),
-        }
+        *value == self.default_value()
     }
 }
 

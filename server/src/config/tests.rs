@@ -1,5 +1,7 @@
 //! `parse` as a whole: spellings, precedence, texts and exit codes.
 
+use holdfast_core::node::AutoCompaction;
+
 use super::flags::FLAGS;
 use super::table::{Flag, IGNORED, Kind, Status};
 use super::value::Value;
@@ -314,7 +316,6 @@ fn settings_that_cannot_work_exit_with_1() {
         ),
         (vec!["--auto-compaction-mode="], "undefined auto-compaction-mode"),
         (vec!["--auto-compaction-mode=x"], "unknown auto-compaction-mode \"x\""),
-        (vec!["--auto-compaction-retention=1h"], "--auto-compaction-retention is not supported yet"),
         (vec!["--metrics=extensive"], "--metrics=extensive is not supported yet"),
         (
             vec!["--tls-max-version=TLS1.1"],
@@ -568,8 +569,27 @@ fn numbers_at_their_edges() {
         300
     );
     assert_eq!(config(&["--election-timeout=50000", "--heartbeat-interval=10000"]).election_ticks(), 5);
-    for off in ["", "0", "0h", "0m0s"] {
-        assert!(run_with(&[&format!("--auto-compaction-retention={off}")], &[], None).is_ok(), "{off}");
-    }
     assert_eq!(url::join(&config(&["--listen-peer-urls="]).listen_peer_urls), "http://localhost:2380");
+}
+
+#[test]
+fn retentions_are_read_as_etcd_reads_them() {
+    for off in ["", "0", "0h", "0m0s"] {
+        assert_eq!(config(&[&format!("--auto-compaction-retention={off}")]).auto_compaction, None, "{off}");
+    }
+    let compaction = |mode: &str, retention: &str| {
+        let flags =
+            [format!("--auto-compaction-mode={mode}"), format!("--auto-compaction-retention={retention}")];
+        config(&flags.each_ref().map(String::as_str)).auto_compaction
+    };
+    let periodic = |seconds: u64| Some(AutoCompaction::Periodic { retention_ns: seconds * 1_000_000_000 });
+    assert_eq!(compaction("periodic", "2"), periodic(7_200), "hours");
+    assert_eq!(compaction("periodic", "5m"), periodic(300));
+    let revision = AutoCompaction::Revision { retention: 1_000, every_ns: 300_000_000_000 };
+    assert_eq!(compaction("revision", "1000"), Some(revision));
+    for bad in ["1y", "-1h", "-5", "9999999999999"] {
+        let exit = run_with(&[&format!("--auto-compaction-retention={bad}")], &[], None).expect_err(bad);
+        let text = format!("error parsing CompactionRetention: time: invalid duration {bad:?}");
+        assert_eq!(exit, Exit { code: 1, text });
+    }
 }

@@ -200,6 +200,7 @@ fn check_owners(history: &History, truth: &Truth, owned: &[bool]) -> Result<Vec<
             }
             Decree::Nothing
             | Decree::NoSpace(_)
+            | Decree::AutoCompaction { .. }
             | Decree::Expire { .. }
             | Decree::Checkpoint { .. }
             | Decree::Member(_)

@@ -23,9 +23,10 @@ use crate::oracle::expect::Expected;
 use crate::oracle::model::{Decree, Model};
 
 /// Every check of ring 1 by its name, here and in `world`.
-pub const NAMES: [&str; 39] = [
+pub const NAMES: [&str; 40] = [
     "append",
     "assert",
+    "auto_compaction",
     "busy",
     "codec",
     "determinism",

@@ -36,6 +36,8 @@ pub enum Decree {
     Expire { id: LeaseId, granted: u64, term: u64 },
     /// What leases have left by the clock of the leader of `term`: clients cannot see it.
     Checkpoint { term: u64, items: Vec<LeaseLeft> },
+    /// The leader compacts of its own accord.
+    AutoCompaction { revision: i64 },
     /// A member is out of space.
     NoSpace(MemberId),
 }
@@ -134,6 +136,11 @@ impl Model {
                 if *of == term && found == Some(*granted as usize) {
                     self.revoke(*id, position);
                 }
+                None
+            }
+            Decree::AutoCompaction { revision } => {
+                let compact = CompactRequest { revision: *revision, physical: false };
+                self.apply_request(by, &Request::Compact(compact), position, &mut mark);
                 None
             }
             Decree::Request(request) => Some(self.apply_request(by, request, position, &mut mark)),

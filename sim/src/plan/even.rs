@@ -22,6 +22,7 @@ impl Plan {
         self.credit_ns = (MS, MS);
         (self.heartbeat_ns, self.election_ticks, self.drift) = (100 * MS, 10, 0.0);
         (self.lease_checkpoint_ns, self.watch_progress_ns) = (None, 600 * SECOND);
+        self.auto_compaction = None;
         (self.abandons, self.reply_lost) = (0.0, 0.0);
         for member in &mut self.members {
             *member = MemberPlan {

@@ -55,11 +55,13 @@ pub enum Lie {
     DeafToLoss,
     /// A leader is told that members know a version of State that they do not know.
     Boast,
+    /// A leader names a later revision than the one it compacts at of its own accord.
+    YoungCompaction,
 }
 
 impl Lie {
     /// Those that a cluster of any size can be told.
-    pub const ALL: [Lie; 25] = [
+    pub const ALL: [Lie; 26] = [
         Lie::PersistedTooEarly,
         Lie::FlushIsNoFlush,
         Lie::NamesAreNotFlushed,
@@ -85,6 +87,7 @@ impl Lie {
         Lie::WrongReceiver,
         Lie::DeafToLoss,
         Lie::Boast,
+        Lie::YoungCompaction,
     ];
 
     /// What it is, for a sentence.
@@ -117,6 +120,7 @@ impl Lie {
             Lie::WrongReceiver => "mail is for a member that there never was now and then",
             Lie::DeafToLoss => "a member that is told that its disk lost something goes on",
             Lie::Boast => "leaders are told that members know a version of State that they do not know",
+            Lie::YoungCompaction => "leaders compact later revisions than they may of their own accord",
         }
     }
 
@@ -148,6 +152,7 @@ impl Lie {
             Lie::WrongReceiver => "wrong-receiver",
             Lie::DeafToLoss => "deaf-to-loss",
             Lie::Boast => "boast",
+            Lie::YoungCompaction => "young-compaction",
         }
     }
 

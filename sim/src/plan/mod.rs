@@ -15,6 +15,7 @@ pub mod step;
 mod wipes;
 
 use holdfast_core::boundary::Limits;
+use holdfast_core::node::AutoCompaction;
 use holdfast_core::request::Request;
 use holdfast_core::state::STATE_VERSION;
 use holdfast_core::wal::LayoutConfig;
@@ -110,6 +111,8 @@ pub struct Plan {
     pub watch_progress_ns: u64,
     /// Time between two checkpoints of what a lease has left; `None`: there are none.
     pub lease_checkpoint_ns: Option<u64>,
+    /// `None`: only clients compact.
+    pub auto_compaction: Option<AutoCompaction>,
     /// `None`: nobody ever hears of users and roles.
     pub auth: Option<AuthPlan>,
     /// How long a simple token lives from its last use.
@@ -187,12 +190,8 @@ impl Plan {
             drift,
             heartbeat_ns,
             election_ticks,
-            lease_checkpoint_ns: *Rng::named(seed, "lease checkpoints").pick(&[
-                None,
-                Some(200 * MS),
-                Some(SECOND),
-                Some(3 * SECOND),
-            ]),
+            lease_checkpoint_ns: draw_lease_checkpoints(&mut Rng::named(seed, "lease checkpoints")),
+            auto_compaction: draw_auto_compaction(&mut Rng::named(seed, "auto compaction")),
             auth: draw_auth(&mut Rng::named(seed, "auth"), profile),
             auth_token_ttl_ns: Rng::named(seed, "token ttl").log_between(2 * SECOND, 300 * SECOND),
             watch_progress_ns: rng.log_between(100 * MS, 20 * SECOND),
@@ -281,6 +280,22 @@ fn draw_size(rng: &mut Rng, profile: Profile) -> usize {
         _ => 3,
     };
     [1, 3, 5, 7][rng.weighted(&[alone, 10, 3, 1])]
+}
+
+fn draw_lease_checkpoints(rng: &mut Rng) -> Option<u64> {
+    *rng.pick(&[None, Some(200 * MS), Some(SECOND), Some(3 * SECOND)])
+}
+
+/// In one seed of four, of history that a storm is long enough for.
+fn draw_auto_compaction(rng: &mut Rng) -> Option<AutoCompaction> {
+    match rng.weighted(&[6, 1, 1]) {
+        0 => None,
+        1 => Some(AutoCompaction::Periodic { retention_ns: rng.log_between(500 * MS, 20 * SECOND) }),
+        _ => Some(AutoCompaction::Revision {
+            retention: rng.log_between(1, 200) as i64,
+            every_ns: rng.log_between(500 * MS, 20 * SECOND),
+        }),
+    }
 }
 
 /// Rare but where it is what the profile is after: it hides other things behind refusals.

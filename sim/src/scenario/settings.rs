@@ -1,5 +1,7 @@
 //! Sizes, limits, times and workloads of a scenario.
 
+use holdfast_core::node::AutoCompaction;
+
 use super::auth::read_auth_plan;
 use super::exact::read_state_version;
 use super::table::{Item, Read, Table, Trouble};
@@ -134,6 +136,17 @@ fn read_limits(mut t: Table, plan: &mut Plan) -> Read<()> {
     t.finish()
 }
 
+/// `keep_history`: a time; or `keep_revisions`: a number, looked at each `keep_every`.
+fn read_auto_compaction(t: &mut Table) -> Read<Option<AutoCompaction>> {
+    if let Some(item) = t.take("keep_history") {
+        return Ok(Some(AutoCompaction::Periodic { retention_ns: item.time_ns()?.max(10_000_000) }));
+    }
+    let Some(item) = t.take("keep_revisions") else { return Ok(None) };
+    let retention = item.count_in(0..1_000_000_000)? as i64;
+    let every_ns = t.need("keep_every")?.time_ns()?.max(1_000_000);
+    Ok(Some(AutoCompaction::Revision { retention, every_ns }))
+}
+
 fn read_timing(mut t: Table, plan: &mut Plan) -> Read<()> {
     if let Some(item) = t.take("heartbeat") {
         plan.heartbeat_ns = item.time_ns()?.max(1_000_000);
@@ -145,6 +158,7 @@ fn read_timing(mut t: Table, plan: &mut Plan) -> Read<()> {
         let is_off = item.is_text() && item.text()? == "off";
         plan.lease_checkpoint_ns = if is_off { None } else { Some(item.time_ns()?) };
     }
+    plan.auto_compaction = read_auto_compaction(&mut t)?.or(plan.auto_compaction);
     if let Some(item) = t.take("watch_progress") {
         plan.watch_progress_ns = item.time_ns()?.max(1_000_000);
     }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use holdfast_core::boundary::{StreamOp, WatchCreate};
+use holdfast_core::node::AutoCompaction;
 
 use super::auth;
 use super::write_request::{Fields, request};
@@ -85,13 +86,20 @@ pub fn quoted(text: &str) -> String {
 fn tables(plan: &Plan) -> String {
     let Plan { cuts, network, crashes, membership, clocks, .. } = plan;
     let checkpoint = plan.lease_checkpoint_ns.map_or_else(|| "\"off\"".to_owned(), time);
+    let compaction = match plan.auto_compaction {
+        None => String::new(),
+        Some(AutoCompaction::Periodic { retention_ns }) => format!("keep_history = {}\n", time(retention_ns)),
+        Some(AutoCompaction::Revision { retention, every_ns }) => {
+            format!("keep_revisions = {retention}\nkeep_every = {}\n", time(every_ns))
+        }
+    };
     let routing = match plan.routing {
         Routing::Sticky => "sticky",
         Routing::Random => "random",
         Routing::Leader => "leader",
     };
     let mut text = format!(
-        "\n[timing]\nheartbeat = {}\nelection_ticks = {}\nlease_checkpoint = {checkpoint}\nwatch_progress = {}\n",
+        "\n[timing]\nheartbeat = {}\nelection_ticks = {}\nlease_checkpoint = {checkpoint}\nwatch_progress = {}\n{compaction}",
         time(plan.heartbeat_ns),
         plan.election_ticks,
         time(plan.watch_progress_ns)

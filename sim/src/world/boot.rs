@@ -53,6 +53,7 @@ pub fn config(plan: &Plan, m: usize, member_id: MemberId) -> Config {
         client_urls: vec![format!("http://m{m}:2379")],
         heartbeat_ns: plan.heartbeat_ns,
         lease_checkpoint_ns: plan.lease_checkpoint_ns,
+        auto_compaction: plan.auto_compaction,
         election_ticks: plan.election_ticks,
         pre_vote: true,
         watch_progress_ns: plan.watch_progress_ns,
@@ -155,6 +156,7 @@ impl World {
             Err(error) => return self.refuse(m, error.to_string()),
         };
         let applied = node.state().applied;
+        let revisions = vec![(Instant(clock_offset_ns), node.state().kv.revision())];
         self.trace.fold(applied.0);
         self.tell(Some(m), Class::Start, || format!("m{m} begins life {life} with State at entry {applied}"));
         self.machines[m].process = Some(Process {
@@ -176,6 +178,7 @@ impl World {
             born_ns: self.now_ns,
             clock_offset_ns,
             clock_rate: self.plan.member(m).clock_rate,
+            revisions,
             disconnected: Vec::new(),
             strays: Vec::new(),
             counted_on: 0,

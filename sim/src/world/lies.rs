@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use holdfast_core::base::{LogIndex, Lsn, MemberId};
-use holdfast_core::boundary::Effect;
+use holdfast_core::boundary::{Effect, Note};
+use holdfast_core::node::AutoCompaction;
 use holdfast_core::peer::{Answer, PeerMessage};
 use holdfast_core::request::{Request, Response};
 use holdfast_core::status::Status;
@@ -12,7 +13,7 @@ use raft::eraftpb::{Message, MessageType};
 use super::World;
 use super::event::Completion;
 use super::wipes::is_of_loss;
-use crate::plan::{Lie, Plan};
+use crate::plan::{Lie, Plan, SECOND};
 
 /// How often a lie about effects is told: each so many of its kind.
 const EACH: u64 = 40;
@@ -30,6 +31,9 @@ pub struct Liar {
 /// Puts a lie that is a property of disk, clock or layout into the plan.
 pub fn prepare(plan: &mut Plan) {
     let lie = plan.lie;
+    if lie == Some(Lie::YoungCompaction) {
+        plan.auto_compaction = Some(AutoCompaction::Revision { retention: 1, every_ns: SECOND });
+    }
     for member in plan.all_members_mut() {
         match lie {
             Some(Lie::FlushIsNoFlush) => member.disk.ignores_flush = true,
@@ -76,6 +80,9 @@ impl World {
             }
             (Lie::LearnersRefusal, Effect::Reply { waiter, result: Ok(_) }) if self.is_time() => {
                 vec![Effect::Reply { waiter, result: Err(Status::NotSupportedForLearner) }]
+            }
+            (Lie::YoungCompaction, Effect::Note(Note::AutoCompaction { revision, counter })) => {
+                vec![Effect::Note(Note::AutoCompaction { revision: revision + 1, counter })]
             }
             (Lie::DeafToLoss, Effect::Halt { why }) if is_of_loss(&why) => Vec::new(),
             (Lie::WrongReceiver, Effect::Send { message, .. }) if self.is_time() => {

@@ -230,6 +230,8 @@ pub struct Process {
     /// What its clock showed at birth, and how fast it runs.
     pub clock_offset_ns: u64,
     pub clock_rate: f64,
+    /// Revisions of its State by its clock, where it compacts by them.
+    pub revisions: Vec<(Instant, i64)>,
     /// Members that it was told to keep no connection to, and since when.
     pub disconnected: Vec<(MemberId, u64)>,
     /// Senders of mail that was meant for another member, for each of which it may complain once.
@@ -257,6 +259,20 @@ impl Process {
     pub fn when(&self, instant: Instant) -> u64 {
         let since_birth = instant.since_ns(Instant(self.clock_offset_ns));
         self.born_ns + (since_birth as f64 / self.clock_rate).ceil() as u64
+    }
+
+    /// Takes note of what its State is at.
+    pub fn note_revision(&mut self, clock: Instant) {
+        let revision = self.node.state().kv.revision();
+        if self.revisions.last().is_none_or(|(_, known)| *known != revision) {
+            self.revisions.push((clock, revision));
+        }
+    }
+
+    /// The revision that its State was at when its clock showed `instant`; `None` before its first turn.
+    pub fn revision_at(&self, instant: Instant) -> Option<i64> {
+        let known = self.revisions.partition_point(|(at, _)| *at <= instant);
+        Some(self.revisions[known.checked_sub(1)?].1)
     }
 
     /// Gives the log lane its next plan: an append, or a reclaim.

@@ -9,6 +9,7 @@ pub(crate) mod boot;
 mod calm;
 mod clients;
 mod clocks;
+mod compactions;
 mod counts;
 mod decrees;
 mod disk_lanes;

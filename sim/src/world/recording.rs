@@ -152,6 +152,9 @@ impl World {
         let name = |world: &World, id| world.number_of(id).map_or(format!("{id:x}"), |m| format!("m{m}"));
         let text = match note {
             N::Compacted { revision } => format!("m{m} has compacted revision {revision}"),
+            N::AutoCompaction { revision, .. } => {
+                format!("m{m} compacts at revision {revision} of its own accord")
+            }
             N::CheckpointWritten { index } => format!("m{m} has a checkpoint of entry {index}"),
             N::CheckpointFailed { index } => format!("m{m} fails to write a checkpoint of entry {index}"),
             N::LeaseExpired { id } => format!("lease {id:x} runs out on m{m}"),

@@ -4,7 +4,7 @@
 //! there; it goes into `History::log`, and every other member is compared with it (G51). Names G46 to G58
 //! are those of the catalogue of guarantees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use holdfast_core::base::{LogIndex, MemberId};
@@ -63,6 +63,8 @@ pub struct Referee {
     pub seats: Vec<Seat>,
     /// The life of a member's epoch: the number of its boot record.
     epochs: BTreeMap<(usize, u64), usize>,
+    /// Compactions that nobody asked for, by life and counter.
+    pub(super) compactions: BTreeSet<(usize, u64)>,
     births: BTreeMap<u64, Births>,
     leaders: BTreeMap<u64, usize>,
     /// Whom a member voted for in a term.
@@ -364,6 +366,14 @@ impl World {
                 *life.ok_or(format!("{id:?} is of no life"))?
             }
         };
+        let decree = match (decree, id) {
+            (Decree::Request(Request::Compact(compact)), Some(id))
+                if self.referee.compactions.contains(&(life, id.counter)) =>
+            {
+                Decree::AutoCompaction { revision: compact.revision }
+            }
+            (decree, _) => decree,
+        };
         Ok(LogEntry { term: held.term, id, decree, by, payload, life, seen, decided_in: 0 })
     }
 
@@ -477,6 +487,7 @@ impl World {
                     self.marks.hit(Mark::LeaseExpiredOnSecondLeader);
                 }
             }
+            Note::AutoCompaction { revision, counter } => self.on_auto_compaction(m, *revision, *counter),
             Note::SnapshotInstalled { .. } => self.on_snapshot_installed(m),
             Note::PeerRefused { from, what } => {
                 if !self.is_stray(m, *from) {

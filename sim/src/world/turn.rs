@@ -111,6 +111,9 @@ impl World {
         let mut effects = std::mem::take(&mut process.effects);
         process.node.step(clock, &mut inputs, &mut effects);
         process.inbox_spare = inputs;
+        if self.plan.auto_compaction.is_some() {
+            process.note_revision(clock);
+        }
         if let Some(wake_at) = effects.wake_at {
             let at_ns = process.when(wake_at).max(self.now_ns + TURN_NS);
             self.schedule_turn(m, at_ns);
