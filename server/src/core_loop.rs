@@ -9,7 +9,7 @@ use std::time::Duration;
 use holdfast_core::base::{Instant, Lsn, StreamId, WaiterId};
 use holdfast_core::boundary::{CheckpointStep, Effect, Effects, Input, Note, StreamOp, WatchResponse};
 use holdfast_core::node::Node;
-use holdfast_core::request::{Request, Response, Secret};
+use holdfast_core::request::{Response, Secret};
 use holdfast_core::status::Status;
 use holdfast_net::gate::{Gate, Inbound, Inbox};
 use holdfast_net::peer::{PeerEvent, REMOVED};
@@ -21,6 +21,7 @@ use crate::disk::log_writer::LogWork;
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::peers::Peers;
+use crate::tally::Kind;
 use crate::{notes, tally};
 
 /// Inputs of one turn; what is beyond waits for the next.
@@ -89,7 +90,7 @@ pub struct Parts {
 /// A caller that waits for its reply.
 struct Waiter {
     reply: oneshot::Sender<Result<Response, Status>>,
-    is_proposal: bool,
+    kind: Kind,
 }
 
 /// The node with its surroundings.
@@ -229,7 +230,7 @@ impl CoreLoop {
                 PeerEvent::Hello { from, peer_urls } => self.parts.peers.on_hello(from, peer_urls),
                 PeerEvent::Note(note) => notes::write_peer(&note, self.parts.gate.identity()),
                 PeerEvent::Removed => {
-                    notes::write(&Note::Removed, &self.parts.metrics, self.parts.gate.identity());
+                    notes::write(&Note::Removed, self.parts.gate.identity());
                     return Err(Death::Removed);
                 }
             }
@@ -240,11 +241,16 @@ impl CoreLoop {
     fn take_inbound(&mut self, inbound: Inbound) {
         match inbound {
             Inbound::Call { waiter, credentials, request, reply } => {
-                self.waiters.insert(waiter, Waiter { reply, is_proposal: is_proposal(&request) });
+                let kind = Kind::of(&request);
+                if let Kind::Defragment { .. } = kind {
+                    self.parts.metrics.disk.defrags.inc();
+                }
+                self.waiters.insert(waiter, Waiter { reply, kind });
                 self.inputs.push(Input::Client { waiter, credentials, request });
             }
             Inbound::Abandon { waiter } => {
-                if self.waiters.remove(&waiter).is_some() {
+                if let Some(Waiter { kind, .. }) = self.waiters.remove(&waiter) {
+                    kind.end(&self.parts.metrics);
                     self.inputs.push(Input::Abandon { waiter });
                 }
             }
@@ -282,8 +288,9 @@ impl CoreLoop {
             Effect::Append { frames, through } => self.log(LogWork::Append { frames, through })?,
             Effect::Reclaim { through } => self.log(LogWork::Reclaim { through })?,
             Effect::Reply { waiter, result } => {
-                if let Some(Waiter { reply, is_proposal }) = self.waiters.remove(&waiter) {
-                    tally::count(&self.parts.metrics, is_proposal, &result);
+                if let Some(Waiter { reply, kind }) = self.waiters.remove(&waiter) {
+                    kind.end(&self.parts.metrics);
+                    tally::count(&self.parts.metrics, kind, &result);
                     // A caller that is gone has its `Abandon` on the way.
                     reply.send(result).ok();
                 }
@@ -324,7 +331,8 @@ impl CoreLoop {
     }
 
     fn note(&mut self, note: &Note) {
-        notes::write(note, &self.parts.metrics, self.parts.gate.identity());
+        notes::write(note, self.parts.gate.identity());
+        tally::count_note(&self.parts.metrics, note, self.parts.gate.identity().wall);
         match note {
             Note::Published { .. } => {
                 if let Some(publish) = self.parts.publish.take() {
@@ -377,23 +385,11 @@ impl CoreLoop {
         store.keys.set(clamp(gauges.keys));
         store.current_revision.set(gauges.revision);
         store.compact_revision.set(gauges.compact_revision);
+        store.auth_revision.set(clamp(gauges.auth_revision));
         store.streams.set(clamp(self.streams.len() as u64));
     }
 }
 
 fn clamp(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// Whether a request goes into the log; a txn that only reads does not, but is taken for one that does.
-fn is_proposal(request: &Request) -> bool {
-    matches!(
-        request,
-        Request::Put(_)
-            | Request::DeleteRange(_)
-            | Request::Txn(_)
-            | Request::Compact(_)
-            | Request::LeaseGrant(_)
-            | Request::LeaseRevoke { .. }
-    )
 }

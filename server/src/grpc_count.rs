@@ -11,7 +11,7 @@ use std::time::Instant;
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use prometheus::{Histogram, IntCounter};
+use prometheus::{Histogram, IntCounter, IntCounterVec};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -89,6 +89,8 @@ const SERVICES: &[ServiceRow] = &[
         &[],
     ),
     ("grpc.health.v1.Health", &["Check"], &[("Watch", "server_stream")]),
+    ("v3lockpb.Lock", &["Lock", "Unlock"], &[]),
+    ("v3electionpb.Election", &["Campaign", "Proclaim", "Leader", "Resign"], &[("Observe", "server_stream")]),
 ];
 
 /// Counters of one method, looked up once.
@@ -98,6 +100,8 @@ struct Method {
     handled: [IntCounter; CODES.len()],
     received: IntCounter,
     sent: IntCounter,
+    /// `unary` or `stream`.
+    form: &'static str,
     /// Only with `--metrics=extensive`.
     seconds: Option<Histogram>,
 }
@@ -106,6 +110,7 @@ struct Method {
 #[derive(Clone, Debug)]
 pub struct CountCalls {
     methods: Arc<HashMap<String, Arc<Method>>>,
+    client_requests: IntCounterVec,
     bytes_received: IntCounter,
     bytes_sent: IntCounter,
 }
@@ -125,6 +130,7 @@ impl CountCalls {
         }
         CountCalls {
             methods: Arc::new(methods),
+            client_requests: metrics.client_requests.clone(),
             bytes_received: metrics.bytes_received.clone(),
             bytes_sent: metrics.bytes_sent.clone(),
         }
@@ -139,6 +145,7 @@ impl Method {
             handled: CODES.map(|code| metrics.handled.with_label_values(&[kind, service, method, code])),
             received: metrics.messages_received.with_label_values(&call),
             sent: metrics.messages_sent.with_label_values(&call),
+            form: if kind == "unary" { "unary" } else { "stream" },
             seconds: metrics.handling_seconds.as_ref().map(|seconds| seconds.with_label_values(&call)),
         }
     }
@@ -176,6 +183,8 @@ where
         let (received, sent) = match &method {
             Some(method) => {
                 method.started.inc();
+                let version = client_version(request.headers());
+                self.calls.client_requests.with_label_values(&[method.form, version]).inc();
                 let received = Flow::new(&method.received, &self.calls.bytes_received);
                 (Some(received), Some(Flow::new(&method.sent, &self.calls.bytes_sent)))
             }
@@ -232,6 +241,16 @@ impl Drop for Ending {
             seconds.observe(self.began.elapsed().as_secs_f64());
         }
     }
+}
+
+/// The API level that a client says it has. What is no version is not made a label of: clients could make any number
+/// of them.
+fn client_version(headers: &http::HeaderMap) -> &str {
+    let version = headers.get("client-api-version").and_then(|version| version.to_str().ok());
+    let is_version = |text: &&str| {
+        (1..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+    };
+    version.filter(is_version).unwrap_or("unknown")
 }
 
 fn code_in(headers: &http::HeaderMap) -> Option<usize> {
@@ -389,6 +408,7 @@ mod tests {
             extensive: false,
             server_version: "3.7.1",
             cluster_version: "3.7",
+            features: &[],
         })
     }
 

@@ -41,8 +41,13 @@ fn endpoints(node: Node) -> Endpoints {
             reply.send(answer).expect("the endpoints wait");
         }
     });
-    let identity =
-        metrics::Identity { member_id: 2, extensive: false, server_version: "3.7.1", cluster_version: "3.7" };
+    let identity = metrics::Identity {
+        member_id: 2,
+        extensive: false,
+        server_version: "3.7.1",
+        cluster_version: "3.7",
+        features: &[],
+    };
     let versions = Versions { server: "3.7.1", cluster: "3.7.0", storage: "3.7.0" };
     Endpoints::new(gate, Metrics::new(identity), versions, Duration::from_secs(7))
 }

@@ -42,6 +42,12 @@ pub struct RaftMetrics {
     pub pending: IntGauge,
     pub failed: IntCounter,
     pub slow_apply: IntCounter,
+    pub read_indexes_failed: IntCounter,
+    pub promotions: IntCounter,
+    /// `Reason`.
+    pub promotions_failed: IntCounterVec,
+    /// Whether a state that a leader sent is on its way in.
+    pub installing: IntGauge,
 }
 
 /// Keys, leases and watches.
@@ -66,6 +72,9 @@ pub struct StoreMetrics {
     pub watchers: IntGauge,
     pub slow_watchers: IntGauge,
     pub events: IntCounter,
+    pub auth_revision: IntGauge,
+    /// Seconds since 1970.
+    pub compacted_at: IntGauge,
 }
 
 /// The log and checkpoints on disk.
@@ -76,6 +85,8 @@ pub struct DiskMetrics {
     pub wal_write_bytes: IntGauge,
     pub commit_seconds: Histogram,
     pub snapshot_seconds: Histogram,
+    pub defrag_seconds: Histogram,
+    pub defrags: IntGauge,
 }
 
 /// Calls of the gRPC services.
@@ -110,6 +121,8 @@ pub struct Identity<'a> {
     pub server_version: &'a str,
     /// Major and minor only, as etcd labels it.
     pub cluster_version: &'a str,
+    /// Feature gates: name, stage, whether it is open.
+    pub features: &'a [(&'static str, &'static str, bool)],
 }
 
 /// Makes metrics and puts them into one registry.
@@ -185,6 +198,14 @@ impl Metrics {
             "cluster_version",
             identity.cluster_version,
         );
+        let features = make.gauges(
+            "etcd_server_feature_enabled",
+            "Whether or not a feature is enabled. 1 is enabled, 0 is not.",
+            &["name", "stage"],
+        );
+        for (name, stage, is_open) in identity.features {
+            features.with_label_values(&[name, stage]).set(i64::from(*is_open));
+        }
         let raft = RaftMetrics::new(&make);
         let peers = new_meters(&make);
         let known_peers = make.gauges(
@@ -239,6 +260,23 @@ impl RaftMetrics {
             slow_apply: make.counter(
                 "etcd_server_slow_apply_total",
                 "The total number of slow apply requests (likely overloaded from slow disk).",
+            ),
+            read_indexes_failed: make.counter(
+                "etcd_server_read_indexes_failed_total",
+                "The total number of failed read indexes seen.",
+            ),
+            promotions: make.counter(
+                "etcd_server_learner_promote_successes",
+                "The total number of successful learner promotions while this member is leader.",
+            ),
+            promotions_failed: make.counters(
+                "etcd_server_learner_promote_failures",
+                "The total number of failed learner promotions (likely learner not ready) while this member is leader.",
+                &["Reason"],
+            ),
+            installing: make.gauge(
+                "etcd_server_snapshot_apply_in_progress_total",
+                "1 if the server is applying the incoming snapshot. 0 if none.",
             ),
         }
     }
@@ -333,6 +371,11 @@ impl StoreMetrics {
             events: make
                 .counter("etcd_debugging_mvcc_events_total", "Total number of events sent by this member."),
             streams: make.gauge("etcd_debugging_mvcc_watch_stream_total", "Total number of watch streams."),
+            auth_revision: make.gauge("etcd_debugging_auth_revision", "The current revision of auth store."),
+            compacted_at: make.gauge(
+                "etcd_debugging_mvcc_db_compaction_last",
+                "The unix time of the last db compaction. Resets to 0 on start.",
+            ),
         }
     }
 }
@@ -365,6 +408,16 @@ impl DiskMetrics {
                 "The latency distribution of backend snapshots.",
                 0.01,
                 17,
+            ),
+            defrag_seconds: make.histogram(
+                "etcd_disk_backend_defrag_duration_seconds",
+                "The latency distribution of backend defragmentation.",
+                0.1,
+                13,
+            ),
+            defrags: make.gauge(
+                "etcd_disk_defrag_inflight",
+                "Whether or not defrag is active on the member. 1 means active, 0 means not.",
             ),
         }
     }
@@ -446,6 +499,7 @@ mod tests {
             extensive: false,
             server_version: "3.7.1",
             cluster_version: "3.7",
+            features: &[],
         })
     }
 

@@ -9,10 +9,8 @@ use holdfast_net::gate::Identity;
 use holdfast_net::peer::PeerNote;
 use tracing::{debug, error, info, warn};
 
-use crate::metrics::Metrics;
-
-/// Writes a note as a log line, and counts it.
-pub fn write(note: &Note, metrics: &Metrics, identity: &Identity) {
+/// Writes a note as a log line.
+pub fn write(note: &Note, identity: &Identity) {
     let id = identity.member_id;
     match note {
         Note::BecameLeader { term } => {
@@ -21,19 +19,14 @@ pub fn write(note: &Note, metrics: &Metrics, identity: &Identity) {
         Note::LostLeader { term } => {
             info!("{id:x} became follower at term {term}");
         }
-        Note::LeaderChanged { before, leader, term } => {
-            match (before, leader) {
-                (None, Some(leader)) => info!("raft.node: {id:x} elected leader {leader:x} at term {term}"),
-                (Some(before), Some(leader)) => {
-                    info!("raft.node: {id:x} changed leader from {before:x} to {leader:x} at term {term}");
-                }
-                (Some(before), None) => info!("raft.node: {id:x} lost leader {before:x} at term {term}"),
-                (None, None) => {}
+        Note::LeaderChanged { before, leader, term } => match (before, leader) {
+            (None, Some(leader)) => info!("raft.node: {id:x} elected leader {leader:x} at term {term}"),
+            (Some(before), Some(leader)) => {
+                info!("raft.node: {id:x} changed leader from {before:x} to {leader:x} at term {term}");
             }
-            if leader.is_some() {
-                metrics.raft.leader_changes.inc();
-            }
-        }
+            (Some(before), None) => info!("raft.node: {id:x} lost leader {before:x} at term {term}"),
+            (None, None) => {}
+        },
         Note::PeerRefused { from, what } => {
             warn!("remote-peer-id" = format!("{from:x}"), "dropped a message from a peer: {what}");
         }
@@ -72,8 +65,6 @@ pub fn write(note: &Note, metrics: &Metrics, identity: &Identity) {
         }
         Note::LeaseExpired { id } => {
             debug!("lease-id" = format!("{id:016x}"), "lease expired");
-            metrics.store.lease_expired.inc();
-            metrics.store.lease_revoked.inc();
         }
     }
 }

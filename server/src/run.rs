@@ -122,9 +122,10 @@ pub async fn start<D: Disk>(
 fn meters(config: &ServerConfig, identity: Identity) -> Metrics {
     let metrics = Metrics::new(crate::metrics::Identity {
         member_id: identity.member_id.0,
-        extensive: false,
+        extensive: config.extensive_metrics,
         server_version: crate::config::ETCD_VERSION,
         cluster_version: "3.7",
+        features: &config.feature_gates,
     });
     metrics.store.quota_bytes.set(config.quota_backend_bytes.unwrap_or(0) as f64);
     metrics

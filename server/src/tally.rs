@@ -1,9 +1,13 @@
-//! Counts operations by the answers that clients get.
+//! Counts operations by the answers that clients get, and what the node says of itself.
 //!
 //! etcd counts the same where it applies; here a member counts what it answered, once each.
 
-use holdfast_core::request::{Response, ResponseOp, TxnResponse};
+use std::time::Instant;
+
+use holdfast_core::boundary::Note;
+use holdfast_core::request::{Request, Response, ResponseOp, TxnResponse};
 use holdfast_core::status::Status;
+use holdfast_net::clock::WallClock;
 
 use crate::metrics::Metrics;
 
@@ -15,8 +19,47 @@ struct Operations {
     deletes: u64,
 }
 
-/// Counts an answer. `is_proposal`: it is a write's.
-pub fn count(metrics: &Metrics, is_proposal: bool, result: &Result<Response, Status>) {
+/// What is counted apart about requests.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// Goes into the log. A txn that only reads does not, but is taken for one that does.
+    Proposal,
+    /// Waits for what others have acknowledged.
+    Read,
+    Promotion,
+    Defragment {
+        began: Instant,
+    },
+    Other,
+}
+
+impl Kind {
+    pub fn of(request: &Request) -> Kind {
+        match request {
+            Request::Put(_)
+            | Request::DeleteRange(_)
+            | Request::Txn(_)
+            | Request::Compact(_)
+            | Request::LeaseGrant(_)
+            | Request::LeaseRevoke { .. } => Kind::Proposal,
+            Request::Range(range) if !range.serializable => Kind::Read,
+            Request::MemberPromote { .. } => Kind::Promotion,
+            Request::Defragment => Kind::Defragment { began: Instant::now() },
+            _ => Kind::Other,
+        }
+    }
+
+    /// It is answered, or nobody waits for it any more.
+    pub fn end(self, metrics: &Metrics) {
+        if let Kind::Defragment { began } = self {
+            metrics.disk.defrags.dec();
+            metrics.disk.defrag_seconds.observe(began.elapsed().as_secs_f64());
+        }
+    }
+}
+
+/// Counts an answer to a request.
+pub fn count(metrics: &Metrics, kind: Kind, result: &Result<Response, Status>) {
     let store = &metrics.store;
     let mut operations = Operations::default();
     match result {
@@ -30,7 +73,8 @@ pub fn count(metrics: &Metrics, is_proposal: bool, result: &Result<Response, Sta
         }
         Ok(Response::LeaseRevoke { .. }) => store.lease_revoked.inc(),
         Ok(Response::LeaseKeepAlive { ttl, .. }) if *ttl > 0 => store.lease_renewed.inc(),
-        Err(status) if is_proposal && is_failed_proposal(*status) => metrics.raft.failed.inc(),
+        Ok(Response::MemberPromote { .. }) => metrics.raft.promotions.inc(),
+        Err(status) => count_refusal(metrics, kind, *status),
         _ => {}
     }
     let Operations { ranges, puts, deletes } = operations;
@@ -39,6 +83,31 @@ pub fn count(metrics: &Metrics, is_proposal: bool, result: &Result<Response, Sta
     store.deletes.inc_by(deletes);
     if ranges + puts + deletes > 1 {
         store.txns.inc();
+    }
+}
+
+/// Counts what a node says of itself.
+pub fn count_note(metrics: &Metrics, note: &Note, wall: WallClock) {
+    match note {
+        Note::LeaderChanged { leader: Some(_), .. } => metrics.raft.leader_changes.inc(),
+        Note::LeaseExpired { .. } => {
+            metrics.store.lease_expired.inc();
+            metrics.store.lease_revoked.inc();
+        }
+        Note::SnapshotReceiving { .. } => metrics.raft.installing.set(1),
+        Note::SnapshotInstalled { .. } => metrics.raft.installing.set(0),
+        Note::Compacted { .. } => metrics.store.compacted_at.set(wall.unix_s() as i64),
+        _ => {}
+    }
+}
+
+fn count_refusal(metrics: &Metrics, kind: Kind, status: Status) {
+    let raft = &metrics.raft;
+    match kind {
+        Kind::Proposal if is_failed_proposal(status) => raft.failed.inc(),
+        Kind::Read if is_failed_proposal(status) => raft.read_indexes_failed.inc(),
+        Kind::Promotion => raft.promotions_failed.with_label_values(&[status.text()]).inc(),
+        _ => {}
     }
 }
 
@@ -83,18 +152,23 @@ mod tests {
             extensive: false,
             server_version: "3.7.1",
             cluster_version: "3.7",
+            features: &[],
         });
         let put = || ResponseOp::Put(Default::default());
         let nested = TxnResponse { responses: vec![put(), put()], ..TxnResponse::default() };
         let responses = vec![put(), ResponseOp::Range(Default::default()), ResponseOp::Txn(nested)];
-        count(&metrics, true, &Ok(Response::Txn(TxnResponse { responses, ..TxnResponse::default() })));
-        count(&metrics, true, &Ok(Response::Put(Default::default())));
-        count(&metrics, false, &Err(Status::Timeout));
-        count(&metrics, true, &Err(Status::Timeout));
-        count(&metrics, true, &Err(Status::EmptyKey));
+        count(
+            &metrics,
+            Kind::Proposal,
+            &Ok(Response::Txn(TxnResponse { responses, ..TxnResponse::default() })),
+        );
+        count(&metrics, Kind::Proposal, &Ok(Response::Put(Default::default())));
+        count(&metrics, Kind::Read, &Err(Status::Timeout));
+        count(&metrics, Kind::Proposal, &Err(Status::Timeout));
+        count(&metrics, Kind::Proposal, &Err(Status::EmptyKey));
         let store = &metrics.store;
         let counted = [&store.puts, &store.ranges, &store.deletes, &store.txns].map(|counter| counter.get());
         assert_eq!(counted, [4, 1, 0, 1]);
-        assert_eq!(metrics.raft.failed.get(), 1);
+        assert_eq!((metrics.raft.failed.get(), metrics.raft.read_indexes_failed.get()), (1, 1));
     }
 }

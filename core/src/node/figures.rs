@@ -25,6 +25,7 @@ pub struct Gauges {
     pub keys: u64,
     pub revision: i64,
     pub compact_revision: i64,
+    pub auth_revision: u64,
 }
 
 /// A member's part in elections and leases, beside its `Gauges`: for who watches a run turn by turn.
@@ -97,6 +98,7 @@ impl Node {
             keys: self.state.kv.live_keys(),
             revision: self.state.kv.revision(),
             compact_revision: self.state.kv.compact_revision(),
+            auth_revision: self.state.auth.revision(),
         }
     }
 

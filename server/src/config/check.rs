@@ -49,7 +49,6 @@ pub fn resolve(
     let (heartbeat_interval, election_timeout) = check_ticks(settings)?;
     let auto_compaction = check_auto_compaction(settings)?;
     let lease_checkpoint = check_lease_gates(settings, &mut warnings)?;
-    check_words(settings)?;
     let security = super::security::read(settings, &mut warnings)?;
     let mut notes = Vec::new();
     let urls = advertised(settings, default_host, &mut notes);
@@ -80,6 +79,8 @@ pub fn resolve(
         max_learners: check_max_learners(settings)?,
         force_new_cluster: settings.bool("force-new-cluster"),
         lease_checkpoint,
+        feature_gates: gates::all(settings),
+        extensive_metrics: settings.text("metrics") == "extensive",
         auto_compaction,
         quota_backend_bytes: match settings.int("quota-backend-bytes") {
             0 => Some(QUOTA_BYTES_DEFAULT),
@@ -281,14 +282,6 @@ fn check_auto_compaction(settings: &Settings) -> Result<Option<AutoCompaction>, 
         (ns, true) => Some(AutoCompaction::Periodic { retention_ns: ns.cast_unsigned() }),
         (retention, false) => Some(AutoCompaction::Revision { retention, every_ns: REVISION_INTERVAL_NS }),
     })
-}
-
-/// Flags whose values are words that etcd checks after reading.
-fn check_words(settings: &Settings) -> Result<(), String> {
-    if settings.text("metrics") == "extensive" {
-        return Err("--metrics=extensive is not supported yet".to_owned());
-    }
-    Ok(())
 }
 
 /// URLs to advertise.

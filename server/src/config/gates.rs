@@ -2,6 +2,7 @@
 //! Source: etcd v3.7.1 pkg/featuregate/feature_gate.go, server/features/etcd_features.go.
 
 use super::number::parse_bool;
+use super::value::Settings;
 
 /// One gate. One that is not built can be named with its default and no other value.
 #[derive(Debug)]
@@ -29,6 +30,11 @@ pub const GATES: [Gate; 11] = [
 /// Whether a gate is not built, hence cannot be other than it is by default.
 pub fn is_missing(name: &str) -> bool {
     GATES.iter().any(|gate| gate.name == name && !gate.is_built)
+}
+
+/// Every gate: its name, its stage, whether it is open.
+pub fn all(settings: &Settings) -> Vec<(&'static str, &'static str, bool)> {
+    GATES.iter().map(|gate| (gate.name, gate.stage, settings.is_gate_open(gate.name))).collect()
 }
 
 /// Gates given other than they are by default, in the order given; the last word on a gate counts.

@@ -65,6 +65,10 @@ pub struct ServerConfig {
     pub force_new_cluster: bool,
     /// `--feature-gates=LeaseCheckpoint`
     pub lease_checkpoint: bool,
+    /// `--feature-gates`: name, stage, whether it is open.
+    pub feature_gates: Vec<(&'static str, &'static str, bool)>,
+    /// `--metrics=extensive`
+    pub extensive_metrics: bool,
     /// `--auto-compaction-mode` and `--auto-compaction-retention`; `None`: off.
     pub auto_compaction: Option<AutoCompaction>,
 

@@ -316,7 +316,6 @@ fn settings_that_cannot_work_exit_with_1() {
         ),
         (vec!["--auto-compaction-mode="], "undefined auto-compaction-mode"),
         (vec!["--auto-compaction-mode=x"], "unknown auto-compaction-mode \"x\""),
-        (vec!["--metrics=extensive"], "--metrics=extensive is not supported yet"),
         (
             vec!["--tls-max-version=TLS1.1"],
             "unexpected TLS version \"TLS1.1\" (must be one of: TLS1.2, TLS1.3)",

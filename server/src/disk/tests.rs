@@ -27,7 +27,13 @@ const IDENTITY: Identity = Identity { cluster_id: ClusterId(1), member_id: Membe
 fn metrics() -> Metrics {
     let versions = ("3.7.1", "3.7");
     let (server_version, cluster_version) = versions;
-    Metrics::new(metrics::Identity { member_id: 2, extensive: false, server_version, cluster_version })
+    Metrics::new(metrics::Identity {
+        member_id: 2,
+        extensive: false,
+        server_version,
+        cluster_version,
+        features: &[],
+    })
 }
 
 /// A running log writer, and what the loop would hold.
