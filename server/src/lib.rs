@@ -23,6 +23,8 @@ pub mod peers;
 pub mod ports;
 pub mod process_stats;
 #[cfg(not(madsim))]
+pub mod proxy;
+#[cfg(not(madsim))]
 pub mod restore;
 pub mod run;
 #[cfg(not(madsim))]

@@ -15,6 +15,10 @@ fn main() -> std::process::ExitCode {
     use holdfast_server::logs::{self, LogSettings};
     use std::process::ExitCode;
 
+    // The first word says whether it is a server at all.
+    if matches!(std::env::args().nth(1).as_deref(), Some("gateway")) {
+        return holdfast_ctl::main(&holdfast_server::proxy::ROOT);
+    }
     match parse_process() {
         Ok(Outcome::Print(text)) => {
             println!("{}", text.trim_end());

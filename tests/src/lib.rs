@@ -7,6 +7,7 @@ pub mod ask_auth;
 pub mod auth_script;
 pub mod client;
 pub mod cluster;
+pub mod dns;
 pub mod etcd;
 pub mod http;
 pub mod load;

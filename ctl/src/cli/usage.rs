@@ -12,7 +12,11 @@ const OPTIONS_HINT: &str = "for a list of global command-line options (applies t
 pub fn help(program: &str, path: &Path) -> String {
     let spec = path.spec();
     let about = if spec.long.is_empty() { spec.about } else { spec.long };
-    format!("{}\n\n{}Use \"{program} options\" {OPTIONS_HINT}\n", about.trim_end(), usage(program, path))
+    let help = format!("{}\n\n{}", about.trim_end(), usage(program, path));
+    match path.root().commands.iter().any(|command| command.name() == "options") {
+        true => format!("{help}Use \"{program} options\" {OPTIONS_HINT}\n"),
+        false => help,
+    }
 }
 
 /// What a usage error prints behind its text.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
+/// Names the system's name servers; the variable `HOLDFAST_RESOLV_CONF` names another file.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// How long one name server may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 4096;
@@ -21,42 +23,61 @@ const POINTERS_MAX: u32 = 64;
 ///
 /// Errors: neither kind of record can be had.
 pub async fn endpoints(domain: &str, suffix: &str) -> Result<Vec<String>, String> {
-    let servers = name_servers(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
-    let mut found = Vec::new();
-    let mut failures = Vec::new();
-    for (service, scheme) in [("etcd-client-ssl", "https"), ("etcd-client", "http")] {
-        let dash = if suffix.is_empty() { "" } else { "-" };
-        let name = format!("_{service}{dash}{suffix}._tcp.{}", domain.trim_end_matches('.'));
-        match look_up(&servers, &name).await {
-            Ok(records) => {
-                found.extend(
-                    records.iter().map(|record| format!("{scheme}://{}:{}", record.target, record.port)),
-                );
-            }
-            Err(why) => failures.push(format!("lookup {name}: {why}")),
+    let found = services(domain, "etcd-client", suffix).await.merged()?;
+    Ok(found.iter().map(|(scheme, record)| format!("{scheme}://{}:{}", record.target, record.port)).collect())
+}
+
+/// Where a service is, below TLS and without; each may have failed.
+#[derive(Debug)]
+pub struct Services {
+    pub secure: Result<Vec<Record>, String>,
+    pub plain: Result<Vec<Record>, String>,
+}
+
+impl Services {
+    /// Both, with their schemes. Errors: both have failed.
+    pub fn merged(self) -> Result<Vec<(&'static str, Record)>, String> {
+        let Services { secure, plain } = self;
+        if let (Err(secure), Err(plain)) = (&secure, &plain) {
+            return Err(format!("dns lookup errors: {secure} and {plain}"));
         }
-    }
-    match failures.as_slice() {
-        [tls, plain] => Err(format!("dns lookup errors: {tls} and {plain}")),
-        _ => Ok(found),
+        let with = |scheme, records: Result<Vec<Record>, _>| {
+            records.unwrap_or_default().into_iter().map(move |record| (scheme, record))
+        };
+        Ok(with("https", secure).chain(with("http", plain)).collect())
     }
 }
 
+/// Asks for `SERVICE-ssl` and `SERVICE`, each with a suffix or without, of a domain.
+pub async fn services(domain: &str, service: &str, suffix: &str) -> Services {
+    let path = std::env::var("HOLDFAST_RESOLV_CONF").unwrap_or_else(|_| RESOLV_CONF.to_owned());
+    let servers = name_servers(&std::fs::read_to_string(path).unwrap_or_default());
+    let dash = if suffix.is_empty() { "" } else { "-" };
+    let ask = async |service: String| {
+        let name = format!("_{service}{dash}{suffix}._tcp.{}", domain.trim_end_matches('.'));
+        look_up(&servers, &name).await.map_err(|why| format!("lookup {name}: {why}"))
+    };
+    Services { secure: ask(format!("{service}-ssl")).await, plain: ask(service.to_owned()).await }
+}
+
+/// An SRV record (RFC 2782).
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Record {
-    priority: u16,
-    weight: u16,
-    port: u16,
+pub struct Record {
+    pub priority: u16,
+    pub weight: u16,
+    pub port: u16,
     /// With a dot at its end.
-    target: String,
+    pub target: String,
 }
 
-/// The `nameserver` lines; none means this machine.
+/// The `nameserver` lines, with a port or without; none means this machine.
 fn name_servers(resolv_conf: &str) -> Vec<SocketAddr> {
     let lines = resolv_conf.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
     let servers: Vec<SocketAddr> = lines
-        .filter_map(|address| address.trim().parse::<IpAddr>().ok())
-        .map(|address| SocketAddr::new(address, 53))
+        .filter_map(|address| {
+            let with_port = || Some(SocketAddr::new(address.trim().parse::<IpAddr>().ok()?, 53));
+            address.trim().parse::<SocketAddr>().ok().or_else(with_port)
+        })
         .collect();
     if servers.is_empty() { vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 53)] } else { servers }
 }

@@ -241,7 +241,6 @@ fn unreadable_flags_exit_with_2_and_usage() {
 #[test]
 fn refusals_exit_with_1() {
     for (arguments, text) in [
-        (vec!["gateway", "start"], "gateway is not supported yet"),
         (vec!["grpc-proxy"], "grpc-proxy is not supported yet"),
         (vec!["serve"], "\"serve\" is not a valid flag"),
         (vec!["--pre-vote", "false"], "\"false\" is not a valid flag"),
