@@ -32,5 +32,7 @@ pub mod secure;
 #[cfg(not(madsim))]
 mod self_signed;
 #[cfg(not(madsim))]
+pub mod srv;
+#[cfg(not(madsim))]
 pub mod supervisor;
 mod tally;

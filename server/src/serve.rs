@@ -1,5 +1,6 @@
 //! The member of this process: its directory, its ports, its end.
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +18,8 @@ use holdfast_server::clock::HostClock;
 use holdfast_server::config::{ServerConfig, Url};
 use holdfast_server::core_loop::{Death, Event};
 use holdfast_server::data_dir::DataDir;
-use holdfast_server::disk::RealDisk;
 use holdfast_server::disk::durable::FlushWay;
+use holdfast_server::disk::{Disk, RealDisk};
 use holdfast_server::door::PeerDoor;
 use holdfast_server::grpc_count::CountCalls;
 use holdfast_server::http::{Endpoints, Surface, Versions};
@@ -26,6 +27,7 @@ use holdfast_server::logs;
 use holdfast_server::ports::{Port, Terms, no_plain_http, plain_http, serve_all, thread_count};
 use holdfast_server::run::{Host, Member, request_timeout, start};
 use holdfast_server::secure::Secured;
+use holdfast_server::srv;
 use holdfast_server::supervisor::{Ending, Signals, notify_ready};
 use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{oneshot, watch};
@@ -77,6 +79,7 @@ async fn serve(config: &ServerConfig) -> Result<Ending, String> {
     let directory = DataDir::open(&config.data_dir).map_err(|e| e.to_string())?;
     secured.make_own(config)?;
     let disk = open_disk(config, &directory)?;
+    let config = &*with_members(config, &disk).await?;
     for port in &peer_ports {
         info!(address = port.address.clone(), "serving peer traffic");
     }
@@ -166,6 +169,18 @@ async fn shut_down(member: &mut Member, serving: Vec<oneshot::Receiver<()>>) {
     (&mut member.core.ended).await.ok();
     if !in_time {
         drained.await;
+    }
+}
+
+/// The configuration with the members that DNS knows, where it is to be asked: before a member's first life.
+async fn with_members<'a>(
+    config: &'a ServerConfig,
+    disk: &RealDisk,
+) -> Result<Cow<'a, ServerConfig>, String> {
+    let listing = disk.list().map_err(|error| StartError::List(error).to_string())?;
+    match config.discovery_srv.is_empty() || !listing.is_empty() {
+        true => Ok(Cow::Borrowed(config)),
+        false => srv::discovered(config).await.map(Cow::Owned),
     }
 }
 

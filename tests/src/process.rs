@@ -139,6 +139,11 @@ impl Server {
         self.variables = variables;
     }
 
+    /// A variable beside the flags, from the next start on.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Flags that have nothing to do with its cluster, from the next start on.
     pub fn set_flags(&mut self, flags: &[&str]) {
         self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();

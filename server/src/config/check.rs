@@ -15,6 +15,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+const CONFLICTING_BOOTSTRAP: &str = "multiple discovery or bootstrap flags are set. \
+                                     Choose one of \"initial-cluster\", \"discovery-endpoints\" or \"discovery-srv\"";
 const ELECTION_MS_MAX: u64 = 50_000;
 const QUOTA_BYTES_DEFAULT: u64 = 2 << 30;
 const QUOTA_BYTES_SUGGESTED_MAX: u64 = 8 << 30;
@@ -29,6 +31,9 @@ pub fn check_given_together(settings: &Settings) -> Result<(), String> {
         return Err(
             "v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"".to_owned()
         );
+    }
+    if settings.is_given("initial-cluster") && !settings.text("discovery-srv").is_empty() {
+        return Err(CONFLICTING_BOOTSTRAP.to_owned());
     }
     if settings.is_given("listen-client-urls") && !settings.is_given("advertise-client-urls") {
         return Err(
@@ -62,6 +67,8 @@ pub fn resolve(
         data_dir,
         initial_cluster_token: settings.text("initial-cluster-token"),
         initial_cluster_state: cluster_state(settings),
+        discovery_srv: settings.text("discovery-srv"),
+        discovery_srv_name: settings.text("discovery-srv-name"),
         initial_advertise_peer_urls: urls.peer,
         advertise_client_urls: urls.client,
         listen_client_http_urls: settings.urls("listen-client-http-urls"),
@@ -82,10 +89,7 @@ pub fn resolve(
         feature_gates: gates::all(settings),
         extensive_metrics: settings.text("metrics") == "extensive",
         auto_compaction,
-        quota_backend_bytes: match settings.int("quota-backend-bytes") {
-            0 => Some(QUOTA_BYTES_DEFAULT),
-            bytes => u64::try_from(bytes).ok(),
-        },
+        quota_backend_bytes: quota_bytes(settings),
         max_txn_ops: settings.uint("max-txn-ops"),
         max_request_bytes: settings.uint("max-request-bytes"),
         max_concurrent_streams: u32::try_from(settings.uint("max-concurrent-streams"))
@@ -230,6 +234,14 @@ fn check_ticks(settings: &Settings) -> Result<(Duration, Duration), String> {
         ));
     }
     Ok((Duration::from_millis(heartbeat_ms), Duration::from_millis(election_ms)))
+}
+
+/// A negative one is none.
+fn quota_bytes(settings: &Settings) -> Option<u64> {
+    match settings.int("quota-backend-bytes") {
+        0 => Some(QUOTA_BYTES_DEFAULT),
+        bytes => u64::try_from(bytes).ok(),
+    }
 }
 
 /// etcd starts with a negative number and refuses every learner.

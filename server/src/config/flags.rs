@@ -148,9 +148,9 @@ pub const FLAGS: &[Flag] = flags! {
             "Password at the discovery service."
         "discovery-fallback" OneOf(&["exit", "proxy"]), "exit", Built, at "";
             "What to do when discovery fails; only exit is left of it."
-        "discovery-srv" Text, "", NotYet;
+        "discovery-srv" Text, "", Built;
             "DNS domain whose SRV records name the members of a new cluster."
-        "discovery-srv-name" Text, "", NotYet;
+        "discovery-srv-name" Text, "", Built;
             "Suffix of the SRV service name to ask for."
         "strict-reconfig-check" Bool, "true", Built;
             "Whether membership changes that would lose the quorum are refused."

@@ -30,6 +30,10 @@ pub struct ServerConfig {
     pub initial_cluster_token: String,
     /// `--initial-cluster-state`
     pub initial_cluster_state: ClusterState,
+    /// `--discovery-srv`: the domain whose records name the initial members; empty: `initial_cluster` does.
+    pub discovery_srv: String,
+    /// `--discovery-srv-name`
+    pub discovery_srv_name: String,
     /// `--initial-advertise-peer-urls`, sorted: member ids are made from them.
     pub initial_advertise_peer_urls: Vec<Url>,
     /// `--advertise-client-urls`, sorted.

@@ -328,6 +328,11 @@ fn settings_that_cannot_work_exit_with_1() {
             "cipher suites cannot be configured when only TLS1.3 is enabled",
         ),
         (
+            vec!["--initial-cluster=a=http://b:1", "--discovery-srv=c"],
+            "multiple discovery or bootstrap flags are set. \
+             Choose one of \"initial-cluster\", \"discovery-endpoints\" or \"discovery-srv\"",
+        ),
+        (
             vec!["--discovery-fallback=proxy"],
             "v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"",
         ),
