@@ -232,6 +232,10 @@ impl Client {
 
     /// The token has run out, or the roles have changed since it was given.
     fn may_refresh(&self, error: &CallError) -> bool {
+        // There is no other token than the one that was given.
+        if matches!(self.config.identity, Identity::Token(_)) {
+            return false;
+        }
         let has_password = matches!(self.config.identity, Identity::Password { .. });
         let is_lost = error.is(Refusal::InvalidAuthToken) || error.is(Refusal::UserEmpty);
         // Who is known by a certificate only has to ask again.
