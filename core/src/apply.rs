@@ -268,7 +268,7 @@ fn apply_small(state: &mut State, index: LogIndex, action: Action) -> (Result<Re
         Action::Auth(change) => apply_auth(state, change),
         Action::Authenticate { user, token_prefix } => {
             let token = Secret([&token_prefix.0[..], format!(".{index}").as_bytes()].concat().into());
-            let answer = AuthAnswer::Token(token.clone());
+            let answer = AuthAnswer::Token { token: token.clone(), auth_revision: state.auth.revision() };
             (Ok(Response::Auth { header, answer }), Change::Auth(AuthEvent::Login { user, token }))
         }
         Action::LeaseCheckpoint { .. } => unreachable!("it has no answer"),

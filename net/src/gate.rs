@@ -16,6 +16,7 @@ use holdfast_core::status::Status;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::clock::WallClock;
+use crate::tokens::SignedTokens;
 
 /// What clients want of the core loop, in the order they said it.
 /// A waiter's `Call` comes before its `Abandon`; a stream's `OpenStream` before its `Stream`s.
@@ -76,14 +77,22 @@ struct Shared {
     /// Wakes in the order of waiting: a `watch` draws it, and no seed of ours decides what.
     changed: Notify,
     identity: Identity,
+    /// `None`: tokens are the node's own.
+    signed_tokens: Option<Arc<dyn SignedTokens>>,
 }
 
 impl Gate {
     /// A gate and the core loop's end of it. No leader is known at first.
     pub fn new(identity: Identity) -> (Gate, Inbox) {
+        Gate::with_tokens(identity, None)
+    }
+
+    /// The same where tokens are signed by somebody.
+    pub fn with_tokens(identity: Identity, signed_tokens: Option<Arc<dyn SignedTokens>>) -> (Gate, Inbox) {
         let (inbound, inbox) = mpsc::unbounded_channel();
         let (outlook, changed) = (Mutex::default(), Notify::new());
-        let shared = Shared { inbound, next_id: AtomicU64::new(1), outlook, changed, identity };
+        let next_id = AtomicU64::new(1);
+        let shared = Shared { inbound, next_id, outlook, changed, identity, signed_tokens };
         (Gate { shared: Arc::new(shared) }, inbox)
     }
 
@@ -91,12 +100,28 @@ impl Gate {
         &self.shared.identity
     }
 
+    /// Who makes and reads tokens, if that is not the node.
+    pub fn signed_tokens(&self) -> Option<&dyn SignedTokens> {
+        self.shared.signed_tokens.as_deref()
+    }
+
+    /// Whom a signed token is for. One that cannot be believed stays what it is: the node knows no such token.
+    fn read(&self, credentials: Credentials) -> Credentials {
+        match (&credentials, self.signed_tokens()) {
+            (Credentials::Token(token), Some(tokens)) => match tokens.read(&token.0) {
+                Some((user, auth_revision)) => Credentials::Signed { user, auth_revision },
+                None => credentials,
+            },
+            _ => credentials,
+        }
+    }
+
     /// Asks the node and waits for its answer. Dropping the future abandons the call.
     /// Errors: the node's refusal; `Status::Stopped` if the core loop is gone.
     pub async fn call(&self, credentials: Credentials, request: Request) -> Result<Response, Status> {
         let waiter = WaiterId(self.next_id());
         let (reply, answer) = oneshot::channel();
-        let call = Inbound::Call { waiter, credentials, request, reply };
+        let call = Inbound::Call { waiter, credentials: self.read(credentials), request, reply };
         self.send(call).map_err(|Gone| Status::Stopped)?;
         let mut abandon = AbandonOnDrop { gate: self, waiter, armed: true };
         let result = answer.await;
@@ -107,6 +132,7 @@ impl Gate {
     /// Asks for something whose answer nobody waits for. It is done or not, as if the caller had gone.
     pub fn call_unheard(&self, credentials: Credentials, request: Request) {
         let (reply, _) = oneshot::channel();
+        let credentials = self.read(credentials);
         // Nobody is left to be told when the loop is gone.
         self.send(Inbound::Call { waiter: WaiterId(self.next_id()), credentials, request, reply }).ok();
     }
@@ -124,7 +150,7 @@ impl Gate {
         self.send(Inbound::OpenStream { stream, out }).map_err(|Gone| Status::Stopped)?;
         let handle = WatchHandle { gate: self.clone(), stream, responses };
         if credentials != Credentials::None {
-            handle.send(StreamOp::Open { credentials });
+            handle.send(StreamOp::Open { credentials: self.read(credentials) });
         }
         Ok(handle)
     }

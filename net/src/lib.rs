@@ -18,4 +18,5 @@ pub mod peer;
 pub mod proto;
 pub mod service;
 pub mod tls;
+pub mod tokens;
 pub mod wire;

@@ -13,6 +13,8 @@ pub mod grpc_count;
 pub mod http;
 pub mod http_peer;
 mod join;
+#[cfg(not(madsim))]
+pub mod jwt;
 pub mod lane;
 pub mod logs;
 pub mod metrics;

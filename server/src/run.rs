@@ -10,6 +10,7 @@ use holdfast_core::wal::Identity;
 use holdfast_core::wal::LayoutConfig;
 use holdfast_net::gate::{self, Gate};
 use holdfast_net::peer::{Dial, PeerEvent, PeerIdentity, PeerService, Roster, Shared, Way};
+use holdfast_net::tokens::SignedTokens;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant as Clock;
 
@@ -49,6 +50,8 @@ pub struct Host<D> {
     pub layout: LayoutConfig,
     /// Decides everything that is left to chance.
     pub seed: u64,
+    /// Who signs tokens; `None`: the node makes simple ones.
+    pub tokens: Option<Arc<dyn SignedTokens>>,
 }
 
 /// Opens the node on the host's disk, starts its lanes and lets other members in.
@@ -60,14 +63,15 @@ pub async fn start<D: Disk>(
 ) -> Result<Member, StartError> {
     let Opened { node, identity, layout, checkpoints, known } =
         open(config, &host, limits, &host.door.way()).await?;
-    let Host { disk, clock, door, .. } = host;
-    let (gate, inbox) = Gate::new(gate::Identity {
+    let Host { disk, clock, door, tokens, .. } = host;
+    let gate_identity = gate::Identity {
         cluster_id: identity.cluster_id,
         member_id: identity.member_id,
         request_bytes_max: u32::try_from(config.max_request_bytes).unwrap_or(u32::MAX),
         election_timeout_ms: u64::try_from(config.election_timeout.as_millis()).unwrap_or(u64::MAX),
         wall: clock.wall(),
-    });
+    };
+    let (gate, inbox) = Gate::with_tokens(gate_identity, tokens);
     let metrics = meters(config, identity);
     let (events, happened) = mpsc::unbounded_channel();
     let (log, log_work) = mpsc::unbounded_channel();

@@ -30,6 +30,7 @@ fn host(disk: &TestDisk) -> Host<TestDisk> {
         door: PeerDoor::default(),
         layout: LayoutConfig::default(),
         seed: 7,
+        tokens: None,
     }
 }
 

@@ -13,6 +13,7 @@ use holdfast_net::backup::Snapshots;
 use holdfast_net::gateway::{Access, Gateway};
 use holdfast_net::listen::{Edge, Options};
 use holdfast_net::tls::Acceptor;
+use holdfast_net::tokens::SignedTokens;
 use holdfast_server::boot::{StartError, advertised};
 use holdfast_server::clock::HostClock;
 use holdfast_server::config::{ServerConfig, Url};
@@ -23,6 +24,7 @@ use holdfast_server::disk::{Disk, RealDisk};
 use holdfast_server::door::PeerDoor;
 use holdfast_server::grpc_count::CountCalls;
 use holdfast_server::http::{Endpoints, Surface, Versions};
+use holdfast_server::jwt::Jwt;
 use holdfast_server::logs;
 use holdfast_server::ports::{Port, Terms, no_plain_http, plain_http, serve_all, thread_count};
 use holdfast_server::run::{Host, Member, request_timeout, start};
@@ -71,6 +73,7 @@ async fn serve(config: &ServerConfig) -> Result<Ending, String> {
     let mut signals = Signals::catch().map_err(|e| format!("cannot catch signals: {e}"))?;
     // Files that were named are read before the directory is touched; certificates of our own lie in it.
     let mut secured = Secured::read(config)?;
+    let tokens = open_tokens(config)?;
     let client_ports = bind_all(&config.listen_client_urls)?;
     let http_ports = bind_all(&config.listen_client_http_urls)?;
     let peer_ports = bind_all(&config.listen_peer_urls)?;
@@ -86,7 +89,7 @@ async fn serve(config: &ServerConfig) -> Result<Ending, String> {
     let listeners = peer_ports.into_iter().map(|port| port.into_bound(secured.peers.as_ref())).collect();
     let door = PeerDoor { listeners, way: secured.way.clone() };
     let (clock, layout, seed) = (HostClock::system(), LayoutConfig::default(), rand::random());
-    let host = Host { disk, clock, door, layout, seed };
+    let host = Host { disk, clock, door, layout, seed, tokens };
     let started = tokio::select! {
         biased;
         ending = signals.next() => return Ok(ending),
@@ -170,6 +173,13 @@ async fn shut_down(member: &mut Member, serving: Vec<oneshot::Receiver<()>>) {
     if !in_time {
         drained.await;
     }
+}
+
+/// Who signs tokens, if somebody is to.
+fn open_tokens(config: &ServerConfig) -> Result<Option<Arc<dyn SignedTokens>>, String> {
+    let Some(options) = &config.jwt else { return Ok(None) };
+    let jwt = Jwt::open(options).map_err(|error| format!("failed to create token provider: {error}"))?;
+    Ok(Some(Arc::new(jwt)))
 }
 
 /// The configuration with the members that DNS knows, where it is to be asked: before a member's first life.

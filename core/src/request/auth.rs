@@ -114,7 +114,11 @@ pub enum AuthAnswer {
         is_enabled: bool,
         auth_revision: u64,
     },
-    Token(Secret),
+    /// Of a login: the token, and the auth revision at which the password was right.
+    Token {
+        token: Secret,
+        auth_revision: u64,
+    },
     /// Roles of a user, sorted.
     User {
         roles: Vec<String>,

@@ -135,13 +135,19 @@ auth_service! {
             &self,
             request: Request<pb::AuthenticateRequest>,
         ) -> Result<Response<pb::AuthenticateResponse>, Status> {
+            let name = request.get_ref().name.clone();
             let asked = |message: pb::AuthenticateRequest| AuthRequest::Authenticate {
                 name: message.name,
                 password: Secret::new(message.password),
             };
             match self.ask(request, asked).await? {
-                (header, AuthAnswer::Token(token)) => {
-                    let token = String::from_utf8(token.0.into()).expect("tokens are letters and digits");
+                (header, AuthAnswer::Token { token, auth_revision }) => {
+                    let token = match self.gate.signed_tokens() {
+                        Some(tokens) => tokens.sign(&name, auth_revision).map_err(Status::unknown)?,
+                        None => {
+                            String::from_utf8(token.0.into()).expect("tokens are letters and digits")
+                        }
+                    };
                     Ok(Response::new(pb::AuthenticateResponse { header, token }))
                 }
                 (_, other) => unpaired(&other),

@@ -268,7 +268,7 @@ fn echo(asked: AuthRequest) -> Result<AuthAnswer, Status> {
         AuthRequest::Authenticate { password, .. } if password.0.is_empty() => {
             return Err(Status::AuthFailed);
         }
-        AuthRequest::Authenticate { password, .. } => AuthAnswer::Token(password),
+        AuthRequest::Authenticate { password, .. } => AuthAnswer::Token { token: password, auth_revision: 1 },
         AuthRequest::UserGet { name } => AuthAnswer::User { roles: vec![name, "b".to_owned()] },
         AuthRequest::UserList => AuthAnswer::Users(vec!["ann".to_owned(), "bob".to_owned()]),
         AuthRequest::RoleList => AuthAnswer::Roles(vec!["some".to_owned()]),

@@ -3,6 +3,7 @@
 
 use holdfast_core::node::{AutoCompaction, REVISION_INTERVAL_NS};
 
+use super::auth_token;
 use super::duration::{self, GoDuration};
 use super::flags::FLAGS;
 use super::gates;
@@ -82,6 +83,7 @@ pub fn resolve(
         pre_vote: settings.bool("pre-vote"),
         bcrypt_cost: u32::try_from(settings.uint("bcrypt-cost")).unwrap_or(u32::MAX),
         auth_token_ttl: auth_token_ttl(settings),
+        jwt: auth_token::parse(&settings.text("auth-token"), &mut warnings)?,
         strict_reconfig_check: settings.bool("strict-reconfig-check"),
         max_learners: check_max_learners(settings)?,
         force_new_cluster: settings.bool("force-new-cluster"),

@@ -218,7 +218,7 @@ pub const FLAGS: &[Flag] = flags! {
             "Host names under which plain HTTP may be asked for."
     }
     Auth: {
-        "auth-token" Text, "simple", NotYet;
+        "auth-token" Text, "simple", Built;
             "Kind of authentication token, simple or jwt, with its options."
         "bcrypt-cost" Uint, "10", Built;
             "Cost of the bcrypt hash of passwords, 4 to 31."

@@ -7,6 +7,7 @@
 //! - a flag that asks for something this server cannot do yet is refused by name, never ignored;
 //! - a flag that describes a part of etcd which does not exist here is a warning.
 
+mod auth_token;
 mod check;
 mod command_line;
 pub mod duration;
@@ -26,6 +27,7 @@ mod security_tests;
 #[cfg(test)]
 mod tests;
 
+pub use auth_token::JwtOptions;
 pub use help::ETCD_VERSION;
 pub use holdfast_core::url::{self, Url};
 pub use security::Security;

@@ -2,6 +2,7 @@
 
 use holdfast_core::node::AutoCompaction;
 
+use super::auth_token::JwtOptions;
 use super::security::Security;
 use super::url::{Url, join};
 use crate::logs::LogSettings;
@@ -61,6 +62,8 @@ pub struct ServerConfig {
     pub bcrypt_cost: u32,
     /// `--auth-token-ttl`
     pub auth_token_ttl: Duration,
+    /// `--auth-token=jwt,...`; `None`: simple tokens.
+    pub jwt: Option<JwtOptions>,
     /// `--strict-reconfig-check`
     pub strict_reconfig_check: bool,
     /// `--max-learners`

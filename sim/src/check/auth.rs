@@ -288,7 +288,7 @@ fn is_anothers(history: &History, truth: &Truth, own_floors: &[usize], op: &Op, 
 fn login_fits(model: &Model, place: usize, op: &Op, user: &str) -> bool {
     let Request::Auth(AuthRequest::Authenticate { name, password }) = &op.request else { return false };
     let got_token = op.answer.as_ref().is_some_and(|answer| {
-        matches!(&answer.result, Ok(Response::Auth { answer: AuthAnswer::Token(_), .. }))
+        matches!(&answer.result, Ok(Response::Auth { answer: AuthAnswer::Token { .. }, .. }))
     });
     user == name && (!got_token || model.at(place - 1).accounts().password_fits(name, password))
 }

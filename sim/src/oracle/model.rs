@@ -265,7 +265,7 @@ impl Model {
         let life =
             TokenLife { token: token.clone(), user: user.to_owned(), from: position, until: usize::MAX };
         self.tokens.push(life);
-        let answer = AuthAnswer::Token(token);
+        let answer = AuthAnswer::Token { token, auth_revision: self.accounts_at(position).revision };
         Expected::answer(Response::Auth { header: Header::default(), answer })
     }
 

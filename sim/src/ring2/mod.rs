@@ -234,6 +234,7 @@ async fn serve(machine: Arc<Machine>) {
         door: PeerDoor { address: SocketAddr::new(SERVER, 2380) },
         layout: machine.layout,
         seed: derive(machine.seed, life as u64),
+        tokens: None,
     };
     let opened = start(&machine.config, machine.limits.clone(), host).await;
     let Member { gate, mut core, published, .. } = match opened {

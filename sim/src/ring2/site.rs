@@ -205,6 +205,7 @@ impl Site {
             door: PeerDoor { address: SocketAddr::new(ip(self.place), 2380) },
             layout: self.layout,
             seed: derive(self.seed, life as u64),
+            tokens: None,
         };
         let opened = start(&self.config, self.limits.clone(), host).await;
         let Member { gate, metrics, mut core, published, .. } = match opened {

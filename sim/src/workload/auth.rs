@@ -235,7 +235,7 @@ impl Guests {
     /// Takes note of what an answer shows.
     pub fn learn(&mut self, response: &Response) {
         match response {
-            Response::Auth { answer: AuthAnswer::Token(token), .. } => {
+            Response::Auth { answer: AuthAnswer::Token { token, .. }, .. } => {
                 self.tokens.push(token.clone());
                 if self.tokens.len() > TOKENS_MAX {
                     self.tokens.remove(0);

@@ -134,7 +134,7 @@ fn login_name(number: u32) -> String {
 /// The requests that were given tokens, by token.
 fn logins(history: &History) -> BTreeMap<&Secret, u32> {
     let given = (0..).zip(&history.ops).filter_map(|(number, op)| match &op.answer.as_ref()?.result {
-        Ok(Response::Auth { answer: AuthAnswer::Token(token), .. }) => Some((token, number)),
+        Ok(Response::Auth { answer: AuthAnswer::Token { token, .. }, .. }) => Some((token, number)),
         _ => None,
     });
     given.collect()

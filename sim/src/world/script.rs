@@ -367,7 +367,7 @@ impl World {
         };
         let answer = op.and_then(|op| self.history.ops[op as usize].answer.as_ref());
         Ok(Credentials::Token(match answer.map(|answer| &answer.result) {
-            Some(Ok(Response::Auth { answer: AuthAnswer::Token(token), .. })) => token.clone(),
+            Some(Ok(Response::Auth { answer: AuthAnswer::Token { token, .. }, .. })) => token.clone(),
             _ => Secret::new("of a login that came to nothing"),
         }))
     }

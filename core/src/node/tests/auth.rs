@@ -38,7 +38,7 @@ fn login(name: &str, password: &str) -> Request {
 
 fn token_of(answer: Result<Response, Status>) -> Credentials {
     match answer {
-        Ok(Response::Auth { answer: AuthAnswer::Token(token), .. }) => Credentials::Token(token),
+        Ok(Response::Auth { answer: AuthAnswer::Token { token, .. }, .. }) => Credentials::Token(token),
         other => panic!("{other:?}"),
     }
 }
