@@ -203,9 +203,9 @@ async fn move_leader_has_no_header_and_keeps_refusals() {
 async fn unsupported_methods_say_so_by_name() {
     let port = Port::open().await;
     let mut maintenance = pb::maintenance_client::MaintenanceClient::new(port.channel().await);
-    let status = maintenance.snapshot(pb::SnapshotRequest {}).await.expect_err("refused");
+    let status = maintenance.downgrade(pb::DowngradeRequest::default()).await.expect_err("refused");
     assert_eq!(status.code(), Code::Unimplemented);
-    assert_eq!(status.message(), "holdfast: Maintenance/Snapshot is not supported yet");
+    assert_eq!(status.message(), "holdfast: Maintenance/Downgrade is not supported yet");
 }
 
 #[tokio::test]
